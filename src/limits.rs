@@ -1,0 +1,34 @@
+//! Numbers that two or more modules use, each with its unit, its source and its relations.
+//!
+//! A number that only one module needs lives in that module.
+
+/// Longest payload of a control frame. Source: RFC 6455 §5.5.
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+
+/// Longest reason text of a close frame: the control payload less its two-byte code.
+/// Source: RFC 6455 §5.5.1.
+pub const CLOSE_REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_BYTES_MAX - 2;
+
+/// Longest header of a frame: 2 bytes, an 8-byte length, a 4-byte mask. Source: RFC 6455 §5.2.
+pub const FRAME_HEADER_BYTES_MAX: usize = 14;
+
+/// Longest upgrade request, from its first byte to the empty line. Longer ones get 431.
+pub const UPGRADE_BYTES_MAX: usize = 8 * 1024;
+
+/// Longest message a client may send, by default. Source: Centrifugo v6 `websocket.message_size_limit`.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes one connection may have queued before it is closed as slow, by default.
+/// Source: Centrifugo v6 `client.queue_max_size`.
+pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest room name in bytes, by default. Source: Centrifugo v6 `channel.max_length`.
+pub const CHANNEL_BYTES_MAX: usize = 255;
+
+/// Rooms one connection may be a member of, by default. Source: Centrifugo v6 `client.channel_limit`.
+pub const CHANNEL_LIMIT: usize = 128;
+
+// A close frame (2-byte header: server frames carry no mask) always fits in an empty backlog.
+const _: () = assert!(2 + CONTROL_PAYLOAD_BYTES_MAX <= BACKLOG_BYTES_MAX);
+// What a client may send to a room fits in the backlog of the room's members.
+const _: () = assert!(MESSAGE_BYTES_MAX < BACKLOG_BYTES_MAX);
