@@ -1,1 +1,3 @@
-//! (being written)
+//! One connection's lean state.
+
+pub mod inbound;
