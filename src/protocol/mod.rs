@@ -25,7 +25,7 @@ pub mod token;
 pub use channel::{ChannelName, NameError};
 pub use client::{ClientId, ClientInfo};
 pub use code::{Disconnect, ErrorCode, Unsubscribe};
-pub use command::{Command, Malformed, Method, lines, parse, parse_bytes};
+pub use command::{Command, Lines, Malformed, Method, lines, parse, parse_bytes};
 pub use json::{quote, raw_json};
 pub use reply::{ConnectResult, EmptyReply, SubscribeResult};
 pub use token::{ConnectionClaims, SubOptions, SubscriptionClaims, TokenError, TokenKeys, Verifier};
