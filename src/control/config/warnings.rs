@@ -65,8 +65,8 @@ fn warn_of_key(table: &str, token: Option<&Token>, warnings: &mut Vec<String>) {
     let bytes = token.hmac_secret_key.len();
     if bytes < HMAC_KEY_BYTES_MIN {
         warnings.push(format!(
-            "{table}.hmac_secret_key has {bytes} bytes: a key shorter than {HMAC_KEY_BYTES_MIN} can be \
-             guessed from any token. `openssl rand -hex 32` prints a good one"
+            "{table}.hmac_secret_key is short ({bytes} of {HMAC_KEY_BYTES_MIN} bytes): whoever sees a token \
+             may guess it. `openssl rand -hex 32` prints a good one"
         ));
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_short_key_is_told_by_its_length_alone() {
         let warning = only("allowed_origins = []\n[client.token]\nhmac_secret_key = 'zebra'");
-        assert!(warning.contains("5 bytes") && !warning.contains("zebra"), "{warning}");
+        assert!(warning.contains("5 of 32 bytes") && !warning.contains("zebra"), "{warning}");
     }
 
     #[test]
