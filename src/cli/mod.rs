@@ -1,6 +1,53 @@
-//! The command line.
+//! The command line: parse, dispatch, exit code. One file per subcommand.
+//!
+//! Exit codes: 0 done; 1 what was asked failed, with the reason on stderr; 2 the command line is
+//! wrong (clap's own code).
+
+mod check_config;
+mod logging;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a user types.
+#[derive(Debug, Parser)]
+#[command(name = "throng", version, arg_required_else_help = true)]
+#[command(about = "A WebSocket server that holds millions of connections on one Linux box")]
+#[command(after_help = "\
+Start a server for this machine:      throng serve
+Start one with a configuration:       throng serve --config throng.toml
+Explain what a configuration does:    throng check-config throng.toml
+
+throng.example.toml explains every option. Log level: THRONG_LOG=debug (default info).")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    CheckConfig(check_config::Args),
+}
 
 /// Runs the command line.
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::CheckConfig(args) => check_config::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

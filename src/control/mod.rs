@@ -1,1 +1,10 @@
-//! (being written)
+//! The control plane: what starts, configures, watches and drains the shards.
+//!
+//! It runs on ordinary threads that may block, allocate and log. It reaches the data plane
+//! through the shards' inboxes and reads what they count (`shard::Stats`), and in no other way.
+
+pub mod admin;
+pub mod config;
+pub mod data_dir;
+pub mod metrics;
+pub mod server;

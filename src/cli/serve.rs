@@ -1,0 +1,79 @@
+//! `throng serve`: the file, the command line over it, the log, then the server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::logging;
+use crate::control::config::{Config, ConfigError, Overrides, SHARDS_MAX, parse_address};
+use crate::control::server;
+
+/// Serve WebSockets until SIGTERM or SIGINT
+///
+/// Without options: clients on 127.0.0.1:8000 at /connection/websocket, health and metrics on
+/// 127.0.0.1:8001. An option here wins over the same one in the configuration file.
+///
+/// Once every shard listens, one line on stdout says so. SIGTERM or SIGINT closes the connections
+/// over `drain_ms` and exits 0; a second signal ends at once.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// Configuration file; throng.example.toml explains every option
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address for clients, as IP:PORT; repeat it for several. Replaces the file's list
+    #[arg(short, long, value_name = "ADDR", value_parser = parse_address)]
+    listen: Vec<SocketAddr>,
+    /// Address for /healthz, /readyz and /metrics, as IP:PORT
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    admin: Option<SocketAddr>,
+    /// Directory for what outlives the process; created if missing
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Shards, each a thread with its own listeners; 0 for as many as there are cores
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=SHARDS_MAX as u64))]
+    shards: Option<u64>,
+    /// Bind each shard's thread to a core
+    #[arg(long)]
+    pin_shards: bool,
+    /// Let all shards share one table of file descriptors, and so one RLIMIT_NOFILE
+    #[arg(long)]
+    shared_fd_table: bool,
+}
+
+impl Args {
+    fn config(self) -> Result<Config, ConfigError> {
+        let config = match &self.config {
+            Some(file) => Config::load(file)?,
+            None => Config::default(),
+        };
+        config.with(Overrides {
+            listen: self.listen,
+            admin: self.admin,
+            data: self.data,
+            shards: self.shards.map(|shards| shards as usize),
+            pin_shards: self.pin_shards,
+            shared_fd_table: self.shared_fd_table,
+        })
+    }
+}
+
+/// Runs the subcommand: the server's exit code, or 1 if it could not be configured.
+pub(super) fn run(args: Args) -> ExitCode {
+    if let Err(error) = logging::start() {
+        eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
+    match args.config() {
+        Ok(config) => {
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
+            server::run(config)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

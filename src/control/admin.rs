@@ -1,0 +1,205 @@
+//! The admin listener: health, readiness and metrics for people, probes and Prometheus.
+//!
+//! It runs on the control plane's runtime and answers from memory. An answer waits for nothing,
+//! so it is right even while shards are full or draining.
+//!
+//! Absent on purpose: passwords and TLS. It listens on loopback unless told otherwise, and what
+//! it tells are counts.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Poll;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use super::metrics;
+use crate::shard::Stats;
+
+/// What a request for anything else is answered with.
+const HINT: &str = "not found; the admin listener has /healthz, /readyz and /metrics\n";
+
+/// Where the server is in its life. It only moves forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// Not every shard listens yet.
+    Starting,
+    /// Every shard listens.
+    Ready,
+    /// Connections are being closed; new ones belong elsewhere.
+    Draining,
+}
+
+/// The server's phase, shared between the thread that changes it and those that ask.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU8);
+
+impl Health {
+    /// Moves on to `phase`. Going back is ignored: a start that completes after the signal to end
+    /// must not call the server ready again.
+    pub fn enter(&self, phase: Phase) {
+        self.0.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Ready,
+            _ => Phase::Draining,
+        }
+    }
+}
+
+/// What the admin listener answers from.
+#[derive(Debug, Clone)]
+pub struct AdminState {
+    health: Arc<Health>,
+    registry: Arc<Registry>,
+}
+
+impl AdminState {
+    /// Answers from `health` and from `stats`, one of each shard in the order of their numbers.
+    pub fn new(health: Arc<Health>, stats: Arc<[Arc<Stats>]>) -> AdminState {
+        AdminState { health, registry: Arc::new(metrics::registry(stats)) }
+    }
+}
+
+/// Serves until `shutdown` completes.
+///
+/// Answers under way are cut off then: they are short, and the process is about to end.
+///
+/// # Errors
+///
+/// The listener broke. Failed accepts do not count: they are retried.
+pub async fn serve(
+    listener: TcpListener,
+    state: AdminState,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let mut server = pin!(axum::serve(listener, router(state)).into_future());
+    let mut shutdown = pin!(shutdown);
+    poll_fn(|context| match shutdown.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => server.as_mut().poll(context),
+    })
+    .await
+}
+
+fn router(state: AdminState) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(scrape))
+        .fallback(async || (StatusCode::NOT_FOUND, HINT))
+        .with_state(state)
+}
+
+async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
+    match state.health.phase() {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+        Phase::Ready => (StatusCode::OK, "ready\n"),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+    }
+}
+
+async fn scrape(State(state): State<AdminState>) -> Response {
+    match metrics::text(&state.registry) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        // Only a formatter that has no memory left fails; the next scrape may succeed.
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use tokio::sync::oneshot;
+
+    /// Serves one request from `state` through a real socket; the whole response as text. Returns
+    /// only once `serve` has ended, so every test tests the shutdown too.
+    fn answer(state: AdminState, request: &str) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let request = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let client = std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut response = String::new();
+            stream.read_to_string(&mut response).unwrap();
+            stop.send(()).unwrap();
+            response
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            // A client that panics drops its end, which stops the server as well.
+            serve(listener, state, async { drop(stopped.await) }).await.unwrap();
+        });
+        client.join().unwrap()
+    }
+
+    fn state(phase: Phase) -> AdminState {
+        let health = Arc::new(Health::default());
+        health.enter(phase);
+        let stats = [Arc::new(Stats::default())];
+        stats[0].connections.set(12);
+        AdminState::new(health, Arc::new(stats))
+    }
+
+    fn assert_answer(response: &str, status: &str, body: &str) {
+        assert!(response.starts_with(&format!("HTTP/1.1 {status}")), "{response}");
+        assert!(response.ends_with(&format!("\r\n\r\n{body}")), "{response}");
+    }
+
+    #[test]
+    fn the_server_is_healthy_in_every_phase() {
+        for phase in [Phase::Starting, Phase::Ready, Phase::Draining] {
+            assert_answer(&answer(state(phase), "GET /healthz"), "200", "ok\n");
+        }
+    }
+
+    #[test]
+    fn the_server_is_ready_between_start_and_drain() {
+        assert_answer(&answer(state(Phase::Starting), "GET /readyz"), "503", "starting\n");
+        assert_answer(&answer(state(Phase::Ready), "GET /readyz"), "200", "ready\n");
+        assert_answer(&answer(state(Phase::Draining), "GET /readyz"), "503", "draining\n");
+    }
+
+    #[test]
+    fn a_draining_server_is_never_ready_again() {
+        let health = Health::default();
+        assert_eq!(health.phase(), Phase::Starting);
+        health.enter(Phase::Draining);
+        health.enter(Phase::Ready);
+        assert_eq!(health.phase(), Phase::Draining);
+    }
+
+    #[test]
+    fn metrics_are_scraped_as_open_metrics() {
+        let response = answer(state(Phase::Ready), "GET /metrics");
+        assert!(response.contains("content-type: application/openmetrics-text; version=1.0.0"), "{response}");
+        assert!(response.contains("throng_connections{shard=\"0\"} 12\n"), "{response}");
+        assert!(response.ends_with("# EOF\n"), "{response}");
+    }
+
+    #[test]
+    fn anything_else_is_answered_with_what_there_is() {
+        assert_answer(&answer(state(Phase::Ready), "GET /"), "404", HINT);
+        let response = answer(state(Phase::Ready), "POST /metrics");
+        assert!(response.starts_with("HTTP/1.1 405"), "{response}");
+    }
+}

@@ -1,0 +1,255 @@
+//! The configuration: one TOML file, in memory as [`Config`].
+//!
+//! A setting is a field here and nowhere else; its default is the one of the `Settings` it ends
+//! up in, where there is one. Names follow Centrifugo where they mean the same, with the unit
+//! last. `throng.example.toml` explains every option; a test finds each of them there.
+//!
+//! Invariants:
+//! - a `Config` that `load`, `parse` or `with` returned has passed every check of `validate`;
+//! - an unknown key is an error: a misspelt limit must not silently be no limit;
+//! - neither an error nor `Debug` shows a secret.
+//!
+//! Absent on purpose: environment variables and reloading. One file and one command line say
+//! all there is to say, and what they said holds until the process ends.
+
+mod address;
+mod document;
+mod error;
+mod fields;
+mod meaning;
+mod namespaces;
+mod overrides;
+mod token;
+mod validate;
+mod warnings;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use address::parse_address;
+pub use error::ConfigError;
+pub use namespaces::Namespace;
+pub use overrides::Overrides;
+pub use token::Token;
+
+use crate::hub::NamespaceOptions;
+use crate::rooms;
+use crate::shard::settings::{self as shard, SocketOptions};
+use document::Document;
+
+/// Most shards one process may have: a shard is a thread with its own listeners and descriptors.
+pub const SHARDS_MAX: usize = 1024;
+
+/// What the server was told, complete: what the file leaves out has its default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Addresses that clients connect to. At least one; port 0 lets the kernel choose.
+    #[serde(deserialize_with = "address::several")]
+    pub listen: Vec<SocketAddr>,
+    /// Address of the admin listener: health, readiness and metrics. It asks for no password.
+    #[serde(deserialize_with = "address::one")]
+    pub admin: SocketAddr,
+    /// Path that clients upgrade on. Starts with `/`.
+    pub path: String,
+    /// Directory of the durable store; none: nothing is created and nothing outlives the process.
+    pub data: Option<PathBuf>,
+    /// Shards; 0 for as many as there are available cores. At most [`SHARDS_MAX`].
+    pub shards: usize,
+    /// Each shard's thread is bound to a core.
+    pub pin_shards: bool,
+    /// Each shard has its own table of file descriptors.
+    pub private_fd_tables: bool,
+    /// Origins whose pages may connect; none given: see [`Config::origins`].
+    pub allowed_origins: Option<Vec<String>>,
+    /// Everybody may do everything, without tokens; not given: see [`Config::is_insecure`].
+    pub insecure: Option<bool>,
+    /// Time over which connections are closed when the server ends; 0 closes them at once.
+    pub drain_ms: u32,
+    /// Options of the listeners.
+    #[serde(with = "SocketOptionsDef")]
+    pub socket: SocketOptions,
+    /// Bounds of memory and time.
+    pub limits: Limits,
+    /// How clients are treated.
+    pub client: Client,
+    /// Rooms: what the client protocol calls channels.
+    pub channel: Channel,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: vec![loopback(8000)],
+            admin: loopback(8001),
+            path: "/connection/websocket".to_owned(),
+            data: None,
+            shards: 0,
+            pin_shards: false,
+            private_fd_tables: true,
+            allowed_origins: None,
+            insecure: None,
+            drain_ms: 10_000,
+            socket: SocketOptions::default(),
+            limits: Limits::default(),
+            client: Client::default(),
+            channel: Channel::default(),
+        }
+    }
+}
+
+/// `[limits]`: bounds of memory and time.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections of the whole server; 0 for what the box allows.
+    pub connections_max: usize,
+    /// Connections a shard accepts in one turn of its loop.
+    pub accept_batch: usize,
+    /// Longest message a client may send; longer ones close it with 1009.
+    pub message_bytes_max: usize,
+    /// Bytes one connection may have waiting; over it is closed with 3008.
+    pub backlog_bytes_max: usize,
+    /// Bytes that all connections of the server together may have waiting.
+    pub backlog_total_bytes_max: usize,
+    /// Bytes that may wait in a shard's inbox before publishes are refused with 111.
+    pub inbox_bytes_max: usize,
+    /// Time from accept to a complete upgrade request; then 408.
+    pub upgrade_timeout_ms: u32,
+    /// Time a closing connection has to answer the close frame.
+    pub close_timeout_ms: u32,
+    /// Time a backlog may go without progress; then 3009.
+    pub write_timeout_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let shard = shard::Settings::default();
+        Limits {
+            connections_max: 0,
+            accept_batch: shard.accept_batch,
+            message_bytes_max: shard.message_bytes_max,
+            backlog_bytes_max: shard.backlog_bytes_max,
+            backlog_total_bytes_max: 1024 * 1024 * 1024,
+            inbox_bytes_max: shard.inbox_bytes_max,
+            upgrade_timeout_ms: shard.upgrade_timeout_ms,
+            close_timeout_ms: shard.close_timeout_ms,
+            write_timeout_ms: shard.write_timeout_ms,
+        }
+    }
+}
+
+/// `[client]`: how clients are treated. The fields mean what they do in [`rooms::Settings`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Client {
+    /// Time between two pings; 0 turns pings off.
+    pub ping_interval_ms: u32,
+    /// Time a client has to answer a ping; then 3012. Less than `ping_interval_ms`.
+    pub pong_timeout_ms: u32,
+    /// Time a client has from upgrade to a successful connect; then 3502.
+    pub stale_close_delay_ms: u32,
+    /// Time an expired connection has to refresh; then 3005.
+    pub expired_close_delay_ms: u32,
+    /// Time an expired subscription has to refresh; then it is ended with 2501.
+    pub expired_sub_close_delay_ms: u32,
+    /// Rooms one connection may be a member of.
+    pub channel_limit: usize,
+    /// Connections one named user may have on this server; 0 is no limit.
+    pub user_connection_limit: u32,
+    /// A client without a token may connect as the anonymous user `""`.
+    pub allow_anonymous_connect_without_token: bool,
+    /// `[client.token]`: keys of connection tokens; none: a token is refused.
+    pub token: Option<Token>,
+    /// `[client.subscription_token]`: keys of subscription tokens; none: those of `token`.
+    pub subscription_token: Option<Token>,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        let rooms = rooms::Settings::default();
+        Client {
+            ping_interval_ms: rooms.ping_interval_ms,
+            pong_timeout_ms: rooms.pong_timeout_ms,
+            stale_close_delay_ms: rooms.stale_close_delay_ms,
+            expired_close_delay_ms: rooms.expired_close_delay_ms,
+            expired_sub_close_delay_ms: rooms.expired_sub_close_delay_ms,
+            channel_limit: rooms.channel_limit,
+            user_connection_limit: rooms.user_connection_limit,
+            allow_anonymous_connect_without_token: rooms.allow_anonymous_connect_without_token,
+            token: None,
+            subscription_token: None,
+        }
+    }
+}
+
+/// `[channel]`: rooms, by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Channel {
+    /// Longest room name in bytes.
+    pub max_length: usize,
+    /// `[channel.without_namespace]`: options of rooms without `:`.
+    pub without_namespace: NamespaceOptions,
+    /// `[[channel.namespaces]]`: options of rooms by the text before their first `:`.
+    pub namespaces: Vec<Namespace>,
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        Channel {
+            max_length: rooms::Settings::default().channel_max_length,
+            without_namespace: NamespaceOptions::default(),
+            namespaces: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or [`Config::parse`] refuses its text.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::new(&origin, None, format!("cannot be read: {error}")))?;
+        Config::parse(&text, &origin)
+    }
+
+    /// Reads a configuration from `text`; `origin` is what errors call the place it came from.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with its line: the text is not TOML, a key is unknown, a
+    /// value has the wrong type, or two values contradict each other.
+    pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigError> {
+        let document = Document::parse(text, origin)?;
+        let config: Config = toml::from_str(text).map_err(|error| document.explain(&error))?;
+        validate::validate(&config, &document)?;
+        Ok(config)
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// `[socket]`: how [`SocketOptions`] is read. The compiler refuses a field that is missing here.
+#[derive(Deserialize)]
+#[serde(remote = "SocketOptions", deny_unknown_fields, default = "SocketOptions::default")]
+struct SocketOptionsDef {
+    send_buffer_bytes: u32,
+    receive_buffer_bytes: u32,
+    listen_backlog: u32,
+    defer_accept_s: u32,
+    user_timeout_ms: u32,
+    keepalive_s: u32,
+    notsent_lowat_bytes: u32,
+}
+
+#[cfg(test)]
+mod tests;

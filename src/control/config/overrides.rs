@@ -1,0 +1,98 @@
+//! What the command line says over the file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::{Config, validate};
+
+/// Values given on the command line; what was not given leaves the file's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Replaces `listen` as a whole, unless it is empty.
+    pub listen: Vec<SocketAddr>,
+    /// Replaces `admin`.
+    pub admin: Option<SocketAddr>,
+    /// Replaces `data`.
+    pub data: Option<PathBuf>,
+    /// Replaces `shards`.
+    pub shards: Option<usize>,
+    /// Turns `pin_shards` on.
+    pub pin_shards: bool,
+    /// Turns `private_fd_tables` off.
+    pub shared_fd_table: bool,
+}
+
+impl Config {
+    /// This configuration with `overrides` over it.
+    ///
+    /// # Errors
+    ///
+    /// A value of the command line contradicts another one. No line is named: the file alone was
+    /// valid.
+    pub fn with(mut self, overrides: Overrides) -> Result<Config, ConfigError> {
+        if !overrides.listen.is_empty() {
+            self.listen = overrides.listen;
+        }
+        if let Some(admin) = overrides.admin {
+            self.admin = admin;
+        }
+        if let Some(data) = overrides.data {
+            self.data = Some(data);
+        }
+        if let Some(shards) = overrides.shards {
+            self.shards = shards;
+        }
+        self.pin_shards |= overrides.pin_shards;
+        self.private_fd_tables &= !overrides.shared_fd_table;
+        validate::overridden(&self)?;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_the_command_line_leaves_out_stays_as_in_the_file() {
+        let file = Config::parse("shards = 3\npin_shards = true\nprivate_fd_tables = false", "f").unwrap();
+        assert_eq!(file.clone().with(Overrides::default()).unwrap(), file);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = Config::parse("listen = ['127.0.0.1:1', '127.0.0.1:2']\nshards = 3", "f").unwrap();
+        let config = file
+            .with(Overrides {
+                listen: vec![address("127.0.0.1:9000")],
+                admin: Some(address("127.0.0.1:9001")),
+                data: Some("rooms".into()),
+                shards: Some(8),
+                pin_shards: true,
+                shared_fd_table: true,
+            })
+            .unwrap();
+        assert_eq!(config.listen, [address("127.0.0.1:9000")]);
+        assert_eq!(config.admin, address("127.0.0.1:9001"));
+        assert_eq!(config.data.as_deref(), Some(std::path::Path::new("rooms")));
+        assert_eq!(config.shards, 8);
+        assert!(config.pin_shards && !config.private_fd_tables);
+    }
+
+    #[test]
+    fn an_address_of_the_command_line_that_the_file_gives_to_another_listener_is_refused() {
+        let file = Config::parse("admin = '127.0.0.1:9000'", "f").unwrap();
+        let overrides = Overrides { listen: vec![address("0.0.0.0:9000")], ..Default::default() };
+        let error = file.with(overrides).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "command line: `admin` is 127.0.0.1:9000, which `listen` covers with 0.0.0.0:9000; \
+             give each its own port"
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! Relations between values: what serde, which reads one value at a time, cannot see.
+//!
+//! Each check names its key, the value found and the value needed. The first failure is the
+//! answer: later ones are often its consequence.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::document::Document;
+use super::error::ConfigError;
+use super::{Config, SHARDS_MAX, Token};
+
+/// What a namespace may be called. Source: PROTOCOL.md 19.
+static NAMESPACE_NAME: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("^[-a-zA-Z0-9_]{2,}$").expect("a constant pattern compiles"));
+
+/// A failed check.
+struct Failure {
+    /// Keys that take part, the likeliest culprit first: the first that the file has is blamed.
+    keys: Vec<String>,
+    /// What was found and what is needed.
+    message: String,
+}
+
+/// Checks everything in a configuration that came from `document`.
+pub(super) fn validate(config: &Config, document: &Document<'_>) -> Result<(), ConfigError> {
+    server(config)
+        .and_then(|()| limits(config))
+        .and_then(|()| client(config))
+        .and_then(|()| channels(config))
+        .map_err(|failure| document.error(&failure.keys, failure.message))
+}
+
+/// Checks again what the command line can change.
+pub(super) fn overridden(config: &Config) -> Result<(), ConfigError> {
+    server(config).map_err(|failure| ConfigError::new("command line", None, failure.message))
+}
+
+fn fail(key: &str, message: String) -> Result<(), Failure> {
+    Err(Failure { keys: vec![key.to_owned()], message })
+}
+
+fn server(config: &Config) -> Result<(), Failure> {
+    addresses(config)?;
+    if config.shards > SHARDS_MAX {
+        return fail("shards", format!("`shards` is {}; needed: {SHARDS_MAX} at most", config.shards));
+    }
+    if !config.path.starts_with('/') || config.path.contains(['?', '#', ' ']) {
+        let needed = "needed: a path that starts with / and has no ?, # or space";
+        return fail("path", format!("`path` is {:?}; {needed}", config.path));
+    }
+    if config.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
+        return fail("data", "`data` is empty; needed: a directory, or no such key".to_owned());
+    }
+    for (index, origin) in config.allowed_origins.iter().flatten().enumerate() {
+        // A browser sends scheme, host and port only, so either of these would match nothing.
+        if origin.is_empty() || origin.ends_with('/') {
+            let needed = "needed: scheme and host without a path, such as \"https://example.com\", or \"*\"";
+            let key = format!("allowed_origins.{index}");
+            return fail(&key, format!("`allowed_origins` has {origin:?}; {needed}"));
+        }
+    }
+    let (total, each) = (config.limits.backlog_total_bytes_max, config.limits.backlog_bytes_max);
+    let shards = config.shards.max(1);
+    if total / shards < each {
+        let [total_key, each_key] = ["limits.backlog_total_bytes_max", "limits.backlog_bytes_max"];
+        let least = each.saturating_mul(shards);
+        return Err(Failure {
+            keys: [total_key, each_key, "shards"].map(str::to_owned).into(),
+            message: format!(
+                "`{total_key}` is {total}; needed: {least} at least, which is `{each_key}` ({each}) for \
+                 each of {shards} shard{}",
+                if shards == 1 { "" } else { "s" }
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn addresses(config: &Config) -> Result<(), Failure> {
+    if config.listen.is_empty() {
+        return fail("listen", "`listen` is empty; needed: at least one address".to_owned());
+    }
+    for (index, address) in config.listen.iter().enumerate() {
+        if let Some(other) = config.listen[..index].iter().find(|other| overlap(other, address)) {
+            return fail(
+                &format!("listen.{index}"),
+                format!("`listen` has {address}, which its {other} covers already; remove one of them"),
+            );
+        }
+    }
+    if let Some(other) = config.listen.iter().find(|other| overlap(other, &config.admin)) {
+        return fail(
+            "admin",
+            format!(
+                "`admin` is {}, which `listen` covers with {other}; give each its own port",
+                config.admin
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Whether both would answer for one address. Port 0 is a new port each time, so it never does.
+fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
+    one.port() == other.port()
+        && one.port() != 0
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+fn at_least(key: &str, found: usize, least: usize) -> Result<(), Failure> {
+    if found < least {
+        return fail(key, format!("`{key}` is {found}; needed: {least} at least"));
+    }
+    Ok(())
+}
+
+/// Checks that one bound is no smaller than another.
+fn not_below((key, found): (&str, usize), (bound, least): (&str, usize)) -> Result<(), Failure> {
+    if found >= least {
+        return Ok(());
+    }
+    Err(Failure {
+        keys: vec![key.to_owned(), bound.to_owned()],
+        message: format!("`{key}` is {found}; needed: `{bound}` at least, which is {least}"),
+    })
+}
+
+fn limits(config: &Config) -> Result<(), Failure> {
+    let limits = &config.limits;
+    at_least("limits.accept_batch", limits.accept_batch, 1)?;
+    at_least("limits.message_bytes_max", limits.message_bytes_max, 1)?;
+    at_least("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms as usize, 1)?;
+    at_least("limits.close_timeout_ms", limits.close_timeout_ms as usize, 1)?;
+    at_least("limits.write_timeout_ms", limits.write_timeout_ms as usize, 1)?;
+    let message = ("limits.message_bytes_max", limits.message_bytes_max);
+    not_below(("limits.backlog_bytes_max", limits.backlog_bytes_max), message)?;
+    not_below(("limits.inbox_bytes_max", limits.inbox_bytes_max), message)?;
+    at_least("socket.listen_backlog", config.socket.listen_backlog as usize, 1)
+}
+
+fn client(config: &Config) -> Result<(), Failure> {
+    let client = &config.client;
+    let interval = ("client.ping_interval_ms", client.ping_interval_ms as usize);
+    let pong = ("client.pong_timeout_ms", client.pong_timeout_ms as usize);
+    if interval.1 > 0 {
+        at_least(pong.0, pong.1, 1)?;
+        if interval.1 <= pong.1 {
+            return Err(Failure {
+                keys: vec![interval.0.to_owned(), pong.0.to_owned()],
+                message: format!(
+                    "`{}` is {}; needed: more than `{}`, which is {}, or 0 to turn pings off",
+                    interval.0, interval.1, pong.0, pong.1
+                ),
+            });
+        }
+    }
+    at_least("client.stale_close_delay_ms", client.stale_close_delay_ms as usize, 1)?;
+    at_least("client.channel_limit", client.channel_limit, 1)?;
+    secrets("client.token", client.token.as_ref())?;
+    secrets("client.subscription_token", client.subscription_token.as_ref())
+}
+
+/// An empty key would make every token that anyone signs with nothing a valid one.
+fn secrets(table: &str, token: Option<&Token>) -> Result<(), Failure> {
+    let Some(token) = token else { return Ok(()) };
+    let needed = "needed: a secret, such as `openssl rand -hex 32` prints";
+    if token.hmac_secret_key.is_empty() {
+        let key = format!("{table}.hmac_secret_key");
+        return fail(&key, format!("`{key}` is empty; {needed}"));
+    }
+    if token.hmac_previous_secret_key.as_deref() == Some("") {
+        let key = format!("{table}.hmac_previous_secret_key");
+        return fail(&key, format!("`{key}` is empty; {needed}, or no such key"));
+    }
+    Ok(())
+}
+
+fn channels(config: &Config) -> Result<(), Failure> {
+    let channel = &config.channel;
+    at_least("channel.max_length", channel.max_length, 1)?;
+    pattern("channel.without_namespace", &channel.without_namespace.channel_regex)?;
+    let mut names = HashSet::new();
+    for (index, namespace) in channel.namespaces.iter().enumerate() {
+        let table = format!("channel.namespaces.{index}");
+        let name = &namespace.name;
+        if !NAMESPACE_NAME.is_match(name) {
+            let needed = "needed: two or more of the ASCII letters and digits, - and _";
+            return fail(&format!("{table}.name"), format!("a namespace is called {name:?}; {needed}"));
+        }
+        if !names.insert(name) {
+            let message = format!("a second namespace is called `{name}`; needed: a name of its own");
+            return fail(&format!("{table}.name"), message);
+        }
+        pattern(&table, &namespace.options.channel_regex)?;
+    }
+    Ok(())
+}
+
+fn pattern(table: &str, pattern: &str) -> Result<(), Failure> {
+    match Regex::new(pattern) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            // The crate draws the pattern over several lines; its last one says what is wrong.
+            let text = error.to_string();
+            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let message = format!("`channel_regex` is {pattern:?}; needed: a regular expression ({why})");
+            fail(&format!("{table}.channel_regex"), message)
+        }
+    }
+}
