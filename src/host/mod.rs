@@ -1,1 +1,9 @@
-//! (being written)
+//! What Linux gives and is asked for: descriptors, sockets, processors, memory.
+//!
+//! Absent on purpose: the event loop. Only `shard` names mio.
+
+pub mod capacity;
+pub mod descriptors;
+pub mod listen;
+pub mod memory;
+pub mod processors;

@@ -1,0 +1,189 @@
+//! Listening sockets, with every option that accepted sockets shall have.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use serde::Deserialize;
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+/// Options set once on each listener; Linux copies them to every socket it accepts.
+/// Source: Linux `tcp_create_openreq_child`, which clones the listening socket.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SocketOptions {
+    /// `SO_SNDBUF`, 0 for the kernel's own tuning. Linux doubles it for bookkeeping (socket(7)).
+    pub send_buffer_bytes: u32,
+    /// `SO_RCVBUF`, 0 for the kernel's own tuning. Linux doubles it for bookkeeping (socket(7)).
+    pub receive_buffer_bytes: u32,
+    /// Connections that may wait to be accepted, per shard; the kernel caps it at `net.core.somaxconn`.
+    pub listen_backlog: u32,
+    /// `TCP_DEFER_ACCEPT` in seconds, 0 for off: a connection is accepted once its request is there.
+    pub defer_accept_s: u32,
+    /// `TCP_USER_TIMEOUT` in ms, 0 for the kernel's own: how long sent bytes may stay unacknowledged.
+    pub user_timeout_ms: u32,
+    /// `SO_KEEPALIVE` and `TCP_KEEPIDLE` in seconds, 0 for off: pings make it unnecessary.
+    pub keepalive_s: u32,
+    /// `TCP_NOTSENT_LOWAT` in bytes, 0 for the kernel's own.
+    pub notsent_lowat_bytes: u32,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        SocketOptions {
+            send_buffer_bytes: 0,
+            receive_buffer_bytes: 0,
+            listen_backlog: 4096,
+            defer_accept_s: 0,
+            user_timeout_ms: 0,
+            keepalive_s: 0,
+            notsent_lowat_bytes: 0,
+        }
+    }
+}
+
+/// Whether `error` says that descriptors or memory ran out: trying again at once would spin.
+pub fn ran_out(error: &io::Error) -> bool {
+    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::ENOSPC];
+    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
+}
+
+/// A non-blocking `SO_REUSEPORT` listener on `address` with `options`, which Linux copies to every
+/// socket that it accepts.
+///
+/// # Errors
+///
+/// The address is not this machine's, its port is below 1024 without the right to it, or is held
+/// by a socket without `SO_REUSEPORT` or of another user.
+pub fn listener(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
+    let socket = bound(address, true)?;
+    apply(&socket, options)?;
+    socket.listen(i32::try_from(options.listen_backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+/// Finds the port that `address` stands for and makes sure that nobody else listens there: with
+/// `SO_REUSEPORT` alone two servers of one user would silently share a port. Keep the returned
+/// socket until the real listeners are open; it holds a port that the kernel chose.
+///
+/// # Errors
+///
+/// As `listener`, and `AddrInUse` if any other socket listens on the address.
+pub fn claim(address: SocketAddr) -> io::Result<(SocketAddr, Option<Socket>)> {
+    if address.port() == 0 {
+        let socket = bound(address, true)?;
+        let address = socket.local_addr()?.as_socket().expect("an inet socket has an inet address");
+        return Ok((address, Some(socket)));
+    }
+    bound(address, false)?;
+    Ok((address, None))
+}
+
+fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn apply(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
+    // Frames leave when they are written: the shard has coalesced what could be coalesced.
+    socket.set_tcp_nodelay(true)?;
+    if options.send_buffer_bytes > 0 {
+        socket.set_send_buffer_size(options.send_buffer_bytes as usize)?;
+    }
+    if options.receive_buffer_bytes > 0 {
+        socket.set_recv_buffer_size(options.receive_buffer_bytes as usize)?;
+    }
+    if options.keepalive_s > 0 {
+        let idle = Duration::from_secs(options.keepalive_s.into());
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
+    }
+    if options.user_timeout_ms > 0 {
+        socket.set_tcp_user_timeout(Some(Duration::from_millis(options.user_timeout_ms.into())))?;
+    }
+    if options.defer_accept_s > 0 {
+        defer_accept(socket, options.defer_accept_s)?;
+    }
+    if options.notsent_lowat_bytes > 0 {
+        socket.set_tcp_notsent_lowat(options.notsent_lowat_bytes)?;
+    }
+    Ok(())
+}
+
+/// Sets `TCP_DEFER_ACCEPT` (tcp(7)), which neither socket2 nor nix has.
+#[expect(unsafe_code, reason = "setsockopt(2) for an option without a safe wrapper")]
+fn defer_accept(socket: &Socket, seconds: u32) -> io::Result<()> {
+    // SAFETY: the descriptor is open while `socket` is borrowed, and the kernel reads exactly the
+    // four bytes of `seconds` that are given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<u32>() as libc::socklen_t,
+        )
+    };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+
+    const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn accepted_sockets_inherit_every_option_of_their_listener() {
+        let options = SocketOptions {
+            send_buffer_bytes: 20_000,
+            receive_buffer_bytes: 10_000,
+            listen_backlog: 16,
+            defer_accept_s: 3,
+            user_timeout_ms: 7_000,
+            keepalive_s: 90,
+            notsent_lowat_bytes: 4_096,
+        };
+        let listener = listener(LOOPBACK, &options).unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let error = listener.accept().expect_err("accepting is deferred until data comes");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        std::io::Write::write_all(&mut client, b"data").unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap());
+        assert_eq!(accepted.send_buffer_size().unwrap(), 40_000);
+        assert_eq!(accepted.recv_buffer_size().unwrap(), 20_000);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+        assert!(accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(90));
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), 4_096);
+    }
+
+    #[test]
+    fn two_shards_share_a_port_that_a_claim_found_free() {
+        let (address, claimed) = claim(LOOPBACK).unwrap();
+        assert_ne!(address.port(), 0);
+        let options = SocketOptions::default();
+        let _shards = [listener(address, &options).unwrap(), listener(address, &options).unwrap()];
+        drop(claimed);
+        let error = claim(address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn only_exhaustion_counts_as_having_run_out() {
+        assert!(ran_out(&io::Error::from_raw_os_error(libc::EMFILE)));
+        assert!(!ran_out(&io::Error::from_raw_os_error(libc::ECONNABORTED)));
+    }
+}
