@@ -1,1 +1,317 @@
-//! (being written)
+//! A shard: one thread, one `mio::Poll`, its own listeners, slab of connections, timer wheel and
+//! inbox. The only module that names mio.
+//!
+//! A shard runs in turns. A turn polls, reads what became readable, accepts a bounded batch, takes
+//! in the inbox and the timers, lets the service send what it held back, and writes once to every
+//! connection that has output.
+//!
+//! Invariants:
+//! - a turn is bounded in events, accepted connections, bytes read per connection and inbox
+//!   messages; what is left over makes the next poll return at once;
+//! - nothing here blocks, takes a lock, or allocates for a delivered message.
+//!
+//! Absent on purpose: what messages mean. That is the `Service`.
+
+mod clock;
+mod door;
+mod drain;
+pub mod inbox;
+mod io;
+pub mod message;
+mod output;
+mod read;
+mod service;
+pub mod settings;
+mod stats;
+pub mod wheel;
+
+use std::io::Result;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token, Waker};
+use slab::Slab;
+
+use crate::conn::{ConnectionId, Phase};
+use crate::host::memory;
+
+use clock::Clock;
+use door::Door;
+use drain::Drain;
+use inbox::{Receiver, Sender, inbox};
+use io::connection_id;
+use message::Message;
+use output::Output;
+use read::Reader;
+use wheel::Wheel;
+
+pub use io::{Conn, Io};
+pub use output::FrameId;
+pub use service::Service;
+pub use settings::Settings;
+pub use stats::{CLOSE_CODES, Counter, Stats};
+
+/// Token of the inbox's waker; no connection and no listener has it.
+const WAKER: Token = Token(usize::MAX);
+
+/// Readiness events taken in one turn.
+const EVENTS_MAX: usize = 1024;
+
+/// Inbox messages taken in one turn.
+const INBOX_BATCH: usize = 4096;
+
+/// How often backlogs are checked for progress, at most.
+const STALL_CHECK_MS: u64 = 250;
+
+/// A shard gives memory back once its connections fell below this part of what they were.
+const SHRINK_PART: usize = 2;
+
+/// Connections below which a fall is not worth giving memory back for.
+const SHRINK_MIN: usize = 1024;
+
+/// The parts of a shard that must exist before its thread: with private descriptor tables every
+/// waker has to be open before the first table is copied.
+#[derive(Debug)]
+pub struct Seat<E> {
+    poll: Poll,
+    receiver: Receiver<Message<E>>,
+}
+
+impl<E> Seat<E> {
+    /// A poll and its inbox; `inbox_bytes_max` is when the inbox calls itself full.
+    ///
+    /// # Errors
+    ///
+    /// Descriptors or memory ran out.
+    pub fn new(inbox_bytes_max: usize) -> Result<(Self, Sender<Message<E>>)> {
+        let poll = Poll::new()?;
+        let (sender, receiver) = inbox(Waker::new(poll.registry(), WAKER)?, inbox_bytes_max);
+        Ok((Seat { poll, receiver }, sender))
+    }
+}
+
+/// A shard that serves `S`.
+#[derive(Debug)]
+pub struct Shard<S: Service> {
+    poll: Poll,
+    events: Events,
+    receiver: Receiver<Message<S::Event>>,
+    io: Io<S::Peer>,
+    service: S,
+    door: Door,
+    reader: Reader,
+    drain: Option<Drain>,
+    /// Keys whose timer fired in this turn.
+    due: Vec<u32>,
+    /// Generation of the next connection.
+    generation: u32,
+    stalls_checked_at_ms: u64,
+    /// Most connections since memory was last given back.
+    peak: usize,
+}
+
+impl<S: Service> Shard<S> {
+    /// Opens the shard's listeners. To be called on the shard's own thread, after its descriptor
+    /// table is its own.
+    ///
+    /// # Errors
+    ///
+    /// An address could not be bound, or descriptors ran out.
+    pub fn open(
+        seat: Seat<S::Event>,
+        addresses: Vec<SocketAddr>,
+        settings: Settings,
+        stats: Arc<Stats>,
+        service: S,
+    ) -> Result<Self> {
+        let registry = seat.poll.registry().try_clone()?;
+        let door = Door::open(addresses, &registry, &settings, &stats)?;
+        let clock = Clock::new();
+        Ok(Shard {
+            poll: seat.poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            receiver: seat.receiver,
+            io: Io {
+                connections: Slab::new(),
+                output: Output::default(),
+                wheel: Wheel::new(clock.now_ms()),
+                clock,
+                registry,
+                settings,
+                stats,
+                ended: Vec::new(),
+                dead: Vec::new(),
+                backlogged: Vec::new(),
+                writing: Vec::new(),
+            },
+            service,
+            door,
+            reader: Reader::new(),
+            drain: None,
+            due: Vec::new(),
+            generation: 0,
+            stalls_checked_at_ms: 0,
+            peak: 0,
+        })
+    }
+
+    /// Runs until the shard was told to drain and its last connection is gone.
+    ///
+    /// # Errors
+    ///
+    /// The poll itself failed, which is a broken invariant of the process, not of a connection.
+    pub fn run(mut self) -> Result<()> {
+        while !self.drain.as_ref().is_some_and(|drain| drain.is_done(&self.io)) {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self) -> Result<()> {
+        let timeout = self.timeout();
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.io.clock.turn();
+        self.io.stats.turns.add(1);
+        self.take_events();
+        self.accept();
+        self.take_inbox();
+        self.take_timers();
+        if let Some(drain) = &mut self.drain {
+            drain.advance(&mut self.io);
+        }
+        self.finish();
+        if self.events.is_empty() {
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// How long the poll may sleep.
+    fn timeout(&self) -> Option<Duration> {
+        if self.door.is_ready() || self.reader.has_more() || !self.receiver.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now_ms = self.io.clock.now_ms();
+        let stalls = (!self.io.backlogged.is_empty()).then_some(STALL_CHECK_MS);
+        let door = self.door.retry_at_ms().map(|at_ms| at_ms.saturating_sub(now_ms));
+        let drain = self.drain.as_ref().map(Drain::step_ms);
+        let next = [self.io.wheel.next_ms(now_ms), stalls, door, drain].into_iter().flatten().min();
+        next.map(Duration::from_millis)
+    }
+
+    fn take_events(&mut self) {
+        self.reader.read_more(&mut self.io, &mut self.service);
+        for event in &self.events {
+            if event.token() == WAKER {
+                self.receiver.begin();
+            } else if !self.door.event(event.token()) {
+                let id = connection_id(event.token());
+                if event.is_writable() && is_current(&self.io, id) {
+                    self.io.write_backlog(id.key);
+                }
+                if (event.is_readable() || event.is_read_closed() || event.is_error())
+                    && is_current(&self.io, id)
+                {
+                    self.reader.read(&mut self.io, &mut self.service, id, event.is_read_closed());
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        let Io { connections, registry, settings, stats, clock, wheel, .. } = &mut self.io;
+        let now_ms = clock.now_ms();
+        self.door.reopen(connections.len(), now_ms, registry, settings, stats);
+        if !self.door.is_ready() {
+            return;
+        }
+        let generation = &mut self.generation;
+        self.door.accept(connections.len(), now_ms, settings, stats, |socket| {
+            let entry = connections.vacant_entry();
+            let id = ConnectionId { key: entry.key() as u32, generation: *generation };
+            *generation = generation.wrapping_add(1);
+            io::register(registry, &socket, id)?;
+            entry.insert(Conn::new(socket, id.generation, S::Peer::default()));
+            wheel.set(id.key, now_ms, settings.upgrade_timeout_ms.into());
+            Ok(())
+        });
+        stats.connections.set(connections.len() as u64);
+        self.peak = self.peak.max(connections.len());
+    }
+
+    fn take_inbox(&mut self) {
+        for _ in 0..INBOX_BATCH {
+            let Some(message) = self.receiver.pop() else { return };
+            self.io.stats.inbox_messages.add(1);
+            match message {
+                Message::Service(event) => self.service.event(&mut self.io, event),
+                Message::Drain { over_ms } => {
+                    self.door.retire(&self.io.stats);
+                    self.drain = Some(Drain::new(&self.io, over_ms));
+                }
+            }
+        }
+    }
+
+    fn take_timers(&mut self) {
+        let now_ms = self.io.clock.now_ms();
+        self.io.wheel.expire(now_ms, &mut self.due);
+        for key in self.due.drain(..) {
+            match self.io.connections[key as usize].phase {
+                Phase::Open => self.service.timer(&mut self.io, key),
+                Phase::Upgrading => self.reader.time_out(&mut self.io, key),
+                Phase::Closing | Phase::Finishing | Phase::Lingering => self.io.fail(key),
+                Phase::Dead => {}
+            }
+        }
+        if now_ms >= self.stalls_checked_at_ms + STALL_CHECK_MS {
+            self.stalls_checked_at_ms = now_ms;
+            self.io.close_stalled();
+        }
+    }
+
+    /// Ends the turn: tells the service of ended connections, which may send to others, and writes,
+    /// which may end more, until both are done.
+    fn finish(&mut self) {
+        loop {
+            while let Some((key, reason)) = self.io.ended.pop() {
+                self.io.stats.closes.count(reason.code());
+                self.service.closed(&mut self.io, key, reason);
+            }
+            self.service.turn_end(&mut self.io);
+            self.io.flush();
+            if self.io.ended.is_empty() && self.io.output.dirty().is_empty() {
+                break;
+            }
+        }
+        while let Some(key) = self.io.dead.pop() {
+            self.reader.forget(key);
+            self.io.remove(key);
+        }
+    }
+
+    /// A turn in which nothing happened: gives memory back if far fewer connections are left.
+    fn settle(&mut self) {
+        self.io.output.shrink();
+        let held = self.io.connections.len();
+        if self.peak >= SHRINK_MIN && held < self.peak / SHRINK_PART {
+            self.io.connections.shrink_to_fit();
+            let keys = self.io.connections.iter().next_back().map_or(0, |(key, _)| key + 1);
+            self.io.wheel.shrink(keys);
+            self.service.shrink();
+            memory::trim();
+            self.peak = held;
+        }
+    }
+}
+
+/// Whether `id` still names a connection that can be served.
+fn is_current<P>(io: &Io<P>, id: ConnectionId) -> bool {
+    let connection = io.connections.get(id.key as usize);
+    connection
+        .is_some_and(|connection| connection.generation == id.generation && connection.phase != Phase::Dead)
+}

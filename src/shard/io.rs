@@ -1,0 +1,415 @@
+//! A shard's connections and what its service can do with them.
+//!
+//! Everything a service sends is queued and leaves at the end of the turn, one write for each
+//! connection; only what the kernel refuses then is kept as that connection's backlog.
+//!
+//! Invariants:
+//! - a connection is in `ended` exactly once in its life, when it leaves `Phase::Open`;
+//! - `stats.backlog_bytes` is the sum of all backlogs;
+//! - a socket is registered for writability exactly while its connection has a backlog.
+
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, NO_OUTPUT, Phase};
+use crate::protocol::code::Disconnect;
+use crate::shard::clock::Clock;
+use crate::shard::output::{FrameId, Output};
+use crate::shard::wheel::Wheel;
+use crate::shard::{Settings, Stats};
+use crate::wire::{Control, OpCode, frame};
+
+/// A connection as shards keep it.
+pub type Conn<P> = Connection<TcpStream, P>;
+
+/// A shard's connections and what its service can do with them.
+#[derive(Debug)]
+pub struct Io<P> {
+    pub(super) connections: Slab<Conn<P>>,
+    pub(super) output: Output,
+    pub(super) wheel: Wheel,
+    pub(super) clock: Clock,
+    pub(super) registry: Registry,
+    pub(super) settings: Settings,
+    pub(super) stats: Arc<Stats>,
+    /// Connections that left `Phase::Open` and of which the service was not told yet.
+    pub(super) ended: Vec<(Key, CloseReason)>,
+    /// Connections whose slot is to be freed.
+    pub(super) dead: Vec<Key>,
+    /// Connections that had a backlog when last looked at.
+    pub(super) backlogged: Vec<ConnectionId>,
+    /// The frames of the connection that is being written to.
+    pub(super) writing: Vec<FrameId>,
+}
+
+/// The token under which a connection's socket is registered.
+pub(super) fn token(id: ConnectionId) -> Token {
+    Token((id.generation as usize) << 32 | id.key as usize)
+}
+
+/// The connection that an event's token names.
+pub(super) fn connection_id(token: Token) -> ConnectionId {
+    ConnectionId { key: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}
+
+/// Watches a new connection's socket, edge-triggered, for what it can read.
+pub(super) fn register(registry: &Registry, socket: &TcpStream, id: ConnectionId) -> io::Result<()> {
+    registry.register(&mut SourceFd(&socket.as_raw_fd()), token(id), Interest::READABLE)
+}
+
+impl<P> Io<P> {
+    /// The service's state of connection `key`.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such connection: a service forgets a key when it is told that it `closed`.
+    pub fn peer(&mut self, key: Key) -> &mut P {
+        &mut self.connections[key as usize].peer
+    }
+
+    /// The service's state of connection `id`, if it is still open.
+    pub fn peer_of(&mut self, id: ConnectionId) -> Option<&mut P> {
+        let connection = self.connections.get_mut(id.key as usize)?;
+        (connection.generation == id.generation && connection.phase == Phase::Open)
+            .then_some(&mut connection.peer)
+    }
+
+    /// What names connection `key` even after its key was given to another.
+    pub fn id(&self, key: Key) -> ConnectionId {
+        ConnectionId { key, generation: self.connections[key as usize].generation }
+    }
+
+    /// Whether what is sent to `key` still has a chance to arrive.
+    pub fn is_open(&self, key: Key) -> bool {
+        self.connections.get(key as usize).is_some_and(|connection| connection.phase == Phase::Open)
+    }
+
+    /// Milliseconds since the shard started, as of this turn.
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Seconds since 1970, as of this turn.
+    pub fn unix_s(&self) -> i64 {
+        self.clock.unix_s()
+    }
+
+    /// A number to spread load by; not for secrets.
+    pub fn random(&mut self) -> u32 {
+        self.clock.random()
+    }
+
+    /// The shard's counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Encodes one frame that can be queued for any number of connections in this turn.
+    /// `messages` is how many messages of the service it holds.
+    pub fn frame(&mut self, opcode: OpCode, messages: u32, payload: &[u8]) -> FrameId {
+        self.output.frame(messages, |bytes| frame::write_frame(bytes, opcode, payload))
+    }
+
+    /// Queues `frame`, made in this turn, for connection `key`. What an ended connection is sent is dropped.
+    pub fn queue(&mut self, key: Key, frame: FrameId) {
+        let connection = &mut self.connections[key as usize];
+        if connection.phase == Phase::Open {
+            self.output.queue(key, &mut connection.pending, frame);
+        }
+    }
+
+    /// Sends one message to connection `key`.
+    pub fn send(&mut self, key: Key, opcode: OpCode, payload: &[u8]) {
+        if self.is_open(key) {
+            let frame = self.frame(opcode, 1, payload);
+            self.queue(key, frame);
+            self.flush_if_large();
+        }
+    }
+
+    /// Writes what has gathered if it is so much that it should not wait for the turn's end.
+    pub fn flush_if_large(&mut self) {
+        if self.output.is_large() {
+            self.flush();
+        }
+    }
+
+    /// Fires `Service::timer` for `key` after `after_ms`, at most one tick (128 ms) late and at
+    /// most `wheel::HORIZON_MS` from now, in place of the timer it had.
+    pub fn set_timer(&mut self, key: Key, after_ms: u64) {
+        self.wheel.set(key, self.clock.now_ms(), after_ms);
+    }
+
+    /// Takes the timer of `key` away.
+    pub fn clear_timer(&mut self, key: Key) {
+        self.wheel.cancel(key);
+    }
+
+    /// Ends connection `key`: sends a close frame behind what is queued already (or instead of it,
+    /// see `CloseReason::drops_backlog`) and waits a while for the peer's. Does nothing if it
+    /// has ended already.
+    pub fn close(&mut self, key: Key, reason: CloseReason) {
+        let connection = &mut self.connections[key as usize];
+        if connection.phase != Phase::Open {
+            return;
+        }
+        if reason == CloseReason::Gone {
+            connection.phase = Phase::Dead;
+            self.dead.push(key);
+        } else {
+            if reason.drops_backlog() {
+                connection.pending = NO_OUTPUT;
+                if let Some(backlog) = &mut connection.backlog {
+                    self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+                    backlog.drop_unstarted();
+                    self.stats.backlog_bytes.add(backlog.bytes() as u64);
+                }
+            }
+            let frame = match reason {
+                CloseReason::Peer(1005) => self
+                    .output
+                    .frame(0, |bytes| frame::write_header(bytes, OpCode::Control(Control::Close), 0)),
+                _ => self.output.frame(0, |bytes| frame::write_close(bytes, reason.code(), reason.text())),
+            };
+            self.output.queue(key, &mut connection.pending, frame);
+            connection.phase =
+                if matches!(reason, CloseReason::Peer(_)) { Phase::Finishing } else { Phase::Closing };
+            self.wheel.set(key, self.clock.now_ms(), self.settings.close_timeout_ms.into());
+        }
+        self.ended.push((key, reason));
+    }
+
+    /// Queues the raw bytes of an HTTP answer. Before a connection is open nothing else is sent.
+    pub(super) fn answer_upgrade(&mut self, key: Key, encode: impl FnOnce(&mut Vec<u8>)) {
+        let frame = self.output.frame(0, encode);
+        self.output.queue(key, &mut self.connections[key as usize].pending, frame);
+    }
+
+    /// Ends a connection whose socket is of no use any more, whatever its phase.
+    pub(super) fn fail(&mut self, key: Key) {
+        let connection = &mut self.connections[key as usize];
+        match connection.phase {
+            Phase::Open => self.close(key, CloseReason::Gone),
+            Phase::Dead => {}
+            _ => {
+                connection.phase = Phase::Dead;
+                self.dead.push(key);
+            }
+        }
+    }
+
+    /// Frees the slot of a connection that is dead.
+    pub(super) fn remove(&mut self, key: Key) {
+        self.wheel.cancel(key);
+        let connection = self.connections.remove(key as usize);
+        if let Some(backlog) = &connection.backlog {
+            self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+            // The peer takes nothing: with a normal close the kernel would keep these bytes for minutes.
+            // An error means that the socket is gone already.
+            let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(std::time::Duration::ZERO));
+        }
+        self.stats.connections.set(self.connections.len() as u64);
+    }
+
+    /// Writes what this turn queued, one write for each connection.
+    pub(super) fn flush(&mut self) {
+        let (mut messages, mut writes) = (0, 0);
+        let mut slow = Vec::new();
+        for index in 0..self.output.dirty().len() {
+            let key = self.output.dirty()[index];
+            let Some(connection) = self.connections.get_mut(key as usize) else { continue };
+            let pending = std::mem::replace(&mut connection.pending, NO_OUTPUT);
+            if pending == NO_OUTPUT || connection.phase == Phase::Dead {
+                continue;
+            }
+            self.writing.clear();
+            self.writing.extend(self.output.frames_of(pending));
+            messages +=
+                self.writing.iter().map(|frame| u64::from(self.output.messages_of(*frame))).sum::<u64>();
+            let (done, offset) = if connection.backlog.is_some() {
+                (0, 0)
+            } else {
+                match write_frames(&connection.socket, &self.output, &self.writing, &mut writes) {
+                    Ok(done) => done,
+                    Err(_) => {
+                        self.fail(key);
+                        continue;
+                    }
+                }
+            };
+            if done < self.writing.len() {
+                self.keep(key, done, offset, &mut slow);
+            } else {
+                self.written_out(key);
+            }
+        }
+        self.stats.deliveries.add(messages);
+        self.stats.writes.add(writes);
+        self.output.clear();
+        for key in slow {
+            self.stats.slow_closes.add(1);
+            self.close(key, CloseReason::Disconnect(Disconnect::Slow));
+        }
+    }
+
+    /// Keeps the frames `writing[done..]`, the first of them from `offset` on, as the backlog of
+    /// `key`; adds the key to `slow` if that passes a bound.
+    fn keep(&mut self, key: Key, done: usize, offset: usize, slow: &mut Vec<Key>) {
+        let connection = &mut self.connections[key as usize];
+        let id = ConnectionId { key, generation: connection.generation };
+        let is_new = connection.backlog.is_none();
+        let backlog = connection.backlog.get_or_insert_with(|| Box::new(Backlog::new(self.clock.now_ms())));
+        let before = backlog.bytes();
+        for (index, frame) in self.writing[done..].iter().enumerate() {
+            backlog.push(self.output.keep(*frame), if index == 0 { offset } else { 0 });
+        }
+        self.stats.backlog_bytes.add((backlog.bytes() - before) as u64);
+        let over = backlog.bytes() > self.settings.backlog_bytes_max
+            || self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64;
+        if over && connection.phase == Phase::Open {
+            slow.push(key);
+        }
+        if is_new {
+            if !connection.is_listed {
+                connection.is_listed = true;
+                self.backlogged.push(id);
+            }
+            self.watch(key, Interest::READABLE | Interest::WRITABLE);
+        }
+    }
+
+    /// Writes the backlog of `key` as far as the socket takes it.
+    pub(super) fn write_backlog(&mut self, key: Key) {
+        let connection = &mut self.connections[key as usize];
+        let Some(backlog) = &mut connection.backlog else { return };
+        let before = backlog.bytes();
+        let result = drain_backlog(&connection.socket, backlog, self.clock.now_ms(), &self.stats);
+        let is_empty = backlog.bytes() == 0;
+        self.stats.backlog_bytes.subtract((before - backlog.bytes()) as u64);
+        match result {
+            Err(_) => self.fail(key),
+            Ok(()) if is_empty => {
+                connection.backlog = None;
+                self.watch(key, Interest::READABLE);
+                self.written_out(key);
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// Everything for `key` was written: goes on with a connection that waited for just that.
+    fn written_out(&mut self, key: Key) {
+        let connection = &mut self.connections[key as usize];
+        match connection.phase {
+            Phase::Finishing => self.fail(key),
+            // An error means that the peer is gone already, which the next read tells.
+            Phase::Lingering => drop(connection.socket.shutdown(Shutdown::Write)),
+            _ => {}
+        }
+    }
+
+    /// Changes what the socket of `key` is watched for. Without memory for that the connection ends.
+    fn watch(&mut self, key: Key, interest: Interest) {
+        let connection = &self.connections[key as usize];
+        let id = ConnectionId { key, generation: connection.generation };
+        let descriptor = connection.socket.as_raw_fd();
+        if self.registry.reregister(&mut SourceFd(&descriptor), token(id), interest).is_err() {
+            self.fail(key);
+        }
+    }
+
+    /// Closes connections whose backlog made no progress within the write timeout.
+    pub(super) fn close_stalled(&mut self) {
+        let (now_ms, timeout_ms) = (self.clock.now_ms(), u64::from(self.settings.write_timeout_ms));
+        let mut backlogged = std::mem::take(&mut self.backlogged);
+        backlogged.retain(|id| {
+            let Some(connection) = self.connections.get_mut(id.key as usize) else { return false };
+            if connection.generation != id.generation {
+                return false;
+            }
+            connection.is_listed = connection.backlog.is_some() && connection.phase == Phase::Open;
+            let Some(backlog) = connection.backlog.as_ref().filter(|_| connection.is_listed) else {
+                return false;
+            };
+            if now_ms.saturating_sub(backlog.progressed_at_ms()) >= timeout_ms {
+                connection.is_listed = false;
+                self.stats.write_timeout_closes.add(1);
+                self.close(id.key, CloseReason::Disconnect(Disconnect::WriteError));
+                return false;
+            }
+            true
+        });
+        self.backlogged = backlogged;
+    }
+}
+
+/// Most slices given to one `writev`; the kernel takes up to 1,024 (`UIO_MAXIOV`).
+const SLICES_MAX: usize = 64;
+
+/// Writes `frames` in order. Returns how many were written whole and how many bytes of the next
+/// one. A socket that takes no more is not an error.
+fn write_frames(
+    mut socket: &TcpStream,
+    output: &Output,
+    frames: &[FrameId],
+    writes: &mut u64,
+) -> io::Result<(usize, usize)> {
+    let mut done = 0;
+    while done < frames.len() {
+        let some = &frames[done..frames.len().min(done + SLICES_MAX)];
+        let result = if let [frame] = some {
+            socket.write(output.bytes_of(*frame))
+        } else {
+            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+            for (slice, frame) in slices.iter_mut().zip(some) {
+                *slice = io::IoSlice::new(output.bytes_of(*frame));
+            }
+            socket.write_vectored(&slices[..some.len()])
+        };
+        let mut count = match result {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((done, 0)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        *writes += 1;
+        for frame in some {
+            let length = output.bytes_of(*frame).len();
+            if count < length {
+                return Ok((done, count));
+            }
+            count -= length;
+            done += 1;
+        }
+    }
+    Ok((done, 0))
+}
+
+/// Writes `backlog` until it is empty or the socket takes no more, which is not an error.
+fn drain_backlog(
+    mut socket: &TcpStream,
+    backlog: &mut Backlog,
+    now_ms: u64,
+    stats: &Stats,
+) -> io::Result<()> {
+    while backlog.bytes() > 0 {
+        let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+        let used = backlog.slices(&mut slices);
+        match socket.write_vectored(&slices[..used]) {
+            Ok(count) => {
+                stats.writes.add(1);
+                backlog.written(count, now_ms);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

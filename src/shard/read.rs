@@ -1,0 +1,211 @@
+//! The reading half of a shard: bytes from sockets to upgrade requests, frames and messages.
+//!
+//! All connections are read into one buffer. A connection that sends more than `READ_BYTES_MAX`
+//! is read on in the next turn, so that a flood of one does not hold up the others.
+//!
+//! Invariant: a connection's socket is read until it has no more, or the connection is in `more`;
+//! readiness is edge-triggered and would not be told again.
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read};
+
+use crate::conn::{CloseReason, ConnectionId, Event, Inbound, Key, Phase};
+use crate::shard::settings::Origins;
+use crate::shard::{Io, Service, is_current};
+use crate::wire::{Control, OpCode, Refusal, Request, origin, upgrade};
+
+/// Size of the shared read buffer: the largest default message with its header fits.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Bytes read from one connection in one turn.
+const READ_BYTES_MAX: usize = 4 * BUFFER_BYTES;
+
+/// The reading half of a shard.
+#[derive(Debug)]
+pub(super) struct Reader {
+    buffer: Box<[u8]>,
+    /// Upgrade requests of which only a part has come.
+    heads: HashMap<Key, Vec<u8>>,
+    /// Connections that may have more to read.
+    more: Vec<ConnectionId>,
+}
+
+impl Reader {
+    pub(super) fn new() -> Self {
+        Reader { buffer: vec![0; BUFFER_BYTES].into(), heads: HashMap::new(), more: Vec::new() }
+    }
+
+    /// Whether connections wait to be read on.
+    pub(super) fn has_more(&self) -> bool {
+        !self.more.is_empty()
+    }
+
+    /// Reads on where the last turn stopped.
+    pub(super) fn read_more<S: Service>(&mut self, io: &mut Io<S::Peer>, service: &mut S) {
+        for id in std::mem::take(&mut self.more) {
+            if is_current(io, id) {
+                self.read(io, service, id, true);
+            }
+        }
+    }
+
+    /// Reads from `id` what there is. With `to_the_end` a short read is not taken as proof that
+    /// the socket is empty: the peer has closed its side, or more was known to be there.
+    pub(super) fn read<S: Service>(
+        &mut self,
+        io: &mut Io<S::Peer>,
+        service: &mut S,
+        id: ConnectionId,
+        to_the_end: bool,
+    ) {
+        let mut total = 0;
+        while is_current(io, id) {
+            if total >= READ_BYTES_MAX {
+                self.more.push(id);
+                return;
+            }
+            let mut socket = &io.connections[id.key as usize].socket;
+            match socket.read(&mut self.buffer) {
+                Ok(0) => io.fail(id.key),
+                Ok(count) => {
+                    total += count;
+                    self.take(io, service, id.key, count);
+                    // With edge-triggered epoll a short read means that the socket is empty (epoll(7)).
+                    if count < self.buffer.len() && !to_the_end {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => io.fail(id.key),
+            }
+        }
+    }
+
+    /// Takes in the first `count` bytes of the buffer.
+    fn take<S: Service>(&mut self, io: &mut Io<S::Peer>, service: &mut S, key: Key, count: usize) {
+        match io.connections[key as usize].phase {
+            Phase::Upgrading => self.upgrade(io, service, key, count),
+            Phase::Open | Phase::Closing => frames(io, service, key, &mut self.buffer[..count]),
+            // Nothing that comes now means anything; reading it lets the peer's close be seen.
+            Phase::Finishing | Phase::Lingering | Phase::Dead => {}
+        }
+    }
+
+    fn upgrade<S: Service>(&mut self, io: &mut Io<S::Peer>, service: &mut S, key: Key, count: usize) {
+        let head = self.heads.remove(&key);
+        let Some(mut head) = head else {
+            // The usual case: the whole request in one read, straight from the shared buffer.
+            match try_upgrade(io, service, key, &self.buffer[..count]) {
+                Some(taken) => frames(io, service, key, &mut self.buffer[taken..count]),
+                None => drop(self.heads.insert(key, self.buffer[..count].to_vec())),
+            }
+            return;
+        };
+        head.extend_from_slice(&self.buffer[..count]);
+        match try_upgrade(io, service, key, &head) {
+            Some(taken) => frames(io, service, key, &mut head[taken..]),
+            None => drop(self.heads.insert(key, head)),
+        }
+    }
+
+    /// The deadline for the upgrade request of `key` has passed.
+    pub(super) fn time_out<P>(&mut self, io: &mut Io<P>, key: Key) {
+        self.heads.remove(&key);
+        refuse(io, key, Refusal::Timeout);
+    }
+
+    /// Frees what is kept for a connection that is gone.
+    pub(super) fn forget(&mut self, key: Key) {
+        self.heads.remove(&key);
+    }
+}
+
+/// Upgrades connection `key` by the request at the front of `bytes`, or refuses it. Returns how many
+/// bytes the request took (all of them if it was refused), `None` if it is not complete.
+fn try_upgrade<S: Service>(io: &mut Io<S::Peer>, service: &mut S, key: Key, bytes: &[u8]) -> Option<usize> {
+    let (request, taken) = match upgrade::parse(bytes) {
+        Ok(None) => return None,
+        Ok(Some(parsed)) => parsed,
+        Err(refusal) => {
+            refuse(io, key, refusal);
+            return Some(bytes.len());
+        }
+    };
+    if let Some(refusal) = refusal(io, &request) {
+        refuse(io, key, refusal);
+        return Some(bytes.len());
+    }
+    let protocol = upgrade::select_protocol(&request, io.settings.subprotocols);
+    io.answer_upgrade(key, |out| upgrade::write_response(out, request.key, protocol));
+    io.wheel.cancel(key);
+    io.connections[key as usize].phase = Phase::Open;
+    io.stats.upgrades.add(1);
+    service.opened(io, key, &request);
+    Some(taken)
+}
+
+fn refusal<P>(io: &Io<P>, request: &Request<'_>) -> Option<Refusal> {
+    if !io.settings.path.is_empty() && request.path != io.settings.path {
+        return Some(Refusal::NotFound);
+    }
+    let allowed = match (request.origin, &io.settings.origins) {
+        (None, _) => true,
+        (Some(page), Origins::Matching(patterns)) => origin::origin_allowed(page, patterns),
+        (Some(page), Origins::Loopback) => origin::is_loopback_origin(page),
+    };
+    (!allowed).then_some(Refusal::Origin)
+}
+
+/// Answers a request that is not an upgrade we serve, and closes once the answer is written and
+/// the peer has closed, or after the close timeout.
+fn refuse<P>(io: &mut Io<P>, key: Key, refusal: Refusal) {
+    io.stats.refusals.count(refusal);
+    io.answer_upgrade(key, |out| refusal.write_response(out));
+    io.connections[key as usize].phase = Phase::Lingering;
+    io.wheel.set(key, io.clock.now_ms(), io.settings.close_timeout_ms.into());
+}
+
+/// Decodes `bytes` and hands what they hold to the service.
+fn frames<S: Service>(io: &mut Io<S::Peer>, service: &mut S, key: Key, bytes: &mut [u8]) {
+    // Out of the slab while the service may use it, and back afterwards. The connection cannot
+    // go away meanwhile: slots are freed at the end of the turn.
+    let mut inbound = std::mem::take(&mut io.connections[key as usize].inbound);
+    let mut rest = bytes;
+    loop {
+        match io.connections[key as usize].phase {
+            Phase::Open => match inbound.next(rest, io.settings.message_bytes_max) {
+                Ok((taken, event)) => {
+                    let Some(event) = event else { break };
+                    dispatch(io, service, key, event);
+                    rest = &mut rest[taken..];
+                }
+                Err(error) => io.close(key, CloseReason::Protocol(error)),
+            },
+            Phase::Closing => match inbound.next(rest, io.settings.message_bytes_max) {
+                // The peer answered our close frame, or breaks the protocol while we close.
+                Ok((_, Some(Event::Close { .. }))) | Err(_) => io.fail(key),
+                Ok((_, None)) => break,
+                Ok((taken, Some(_))) => rest = &mut rest[taken..],
+            },
+            _ => {
+                inbound = Inbound::default();
+                break;
+            }
+        }
+    }
+    inbound.settle();
+    io.connections[key as usize].inbound = inbound;
+}
+
+fn dispatch<S: Service>(io: &mut Io<S::Peer>, service: &mut S, key: Key, event: Event<'_>) {
+    match event {
+        Event::Message { text, payload } => {
+            io.stats.messages_in.add(1);
+            service.message(io, key, text, payload);
+        }
+        Event::Ping(payload) => io.send(key, OpCode::Control(Control::Pong), payload),
+        Event::Pong(_) => service.pong(io, key),
+        Event::Close { code, .. } => io.close(key, CloseReason::Peer(code.unwrap_or(1005))),
+    }
+}

@@ -1,0 +1,64 @@
+//! What a shard is told at its start. Every number has its unit in its name.
+
+pub use crate::host::listen::SocketOptions;
+use crate::limits;
+
+/// Which origins may upgrade. Source: PROTOCOL.md beside `protocol`, "Origin check".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Requests without an `Origin` header and those whose origin matches one of these patterns.
+    Matching(Vec<String>),
+    /// Requests without an `Origin` header and pages that this machine itself serves (development).
+    Loopback,
+}
+
+/// What a shard is told at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Options of the listeners.
+    pub socket: SocketOptions,
+    /// Path a client upgrades on; any other path gets 404. An empty one accepts every path.
+    pub path: String,
+    /// Subprotocols the service speaks, best first.
+    pub subprotocols: &'static [&'static str],
+    /// Origin rule.
+    pub origins: Origins,
+    /// Sockets the shard may hold; at this number it closes its listeners.
+    pub connections_max: usize,
+    /// Connections accepted in one turn of the loop, so that a storm does not starve served ones.
+    pub accept_batch: usize,
+    /// Longest message a client may send; longer ones close it with 1009.
+    pub message_bytes_max: usize,
+    /// Bytes one connection may have waiting; over it is closed with 3008.
+    pub backlog_bytes_max: usize,
+    /// Bytes that all connections of the shard together may have waiting.
+    pub backlog_total_bytes_max: usize,
+    /// Time from accept to a complete upgrade request; then 408.
+    pub upgrade_timeout_ms: u32,
+    /// Time a closing connection has to answer the close frame; then its socket is closed.
+    pub close_timeout_ms: u32,
+    /// Time a backlog may go without progress; then 3009.
+    pub write_timeout_ms: u32,
+    /// Bytes that may wait in the inbox before other shards' publishes are refused with 111.
+    pub inbox_bytes_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            socket: SocketOptions::default(),
+            path: String::new(),
+            subprotocols: &[],
+            origins: Origins::Matching(Vec::new()),
+            connections_max: 100_000,
+            accept_batch: 64,
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            backlog_bytes_max: limits::BACKLOG_BYTES_MAX,
+            backlog_total_bytes_max: 256 * limits::BACKLOG_BYTES_MAX,
+            upgrade_timeout_ms: 10_000,
+            close_timeout_ms: 5_000,
+            write_timeout_ms: 1_000,
+            inbox_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
