@@ -1,1 +1,17 @@
-//! (being written)
+//! Rooms: which exist and on which shards they have members, who the members are, which users
+//! there are.
+//!
+//! Two parts. `Directory` and `Users` are shared by all shards: names are interned there once, and
+//! a publisher reads there which shards have members. `Members` is one shard's own.
+//!
+//! Absent on purpose: connections and encoding. Members are keys.
+
+mod directory;
+mod members;
+mod namespace;
+mod users;
+
+pub use directory::{Directory, Room, RoomId};
+pub use members::{Member, Members, RoomIndex};
+pub use namespace::NamespaceOptions;
+pub use users::{User, Users};

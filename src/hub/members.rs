@@ -1,0 +1,167 @@
+//! The members that rooms have in one shard.
+//!
+//! A subscription is a reference at both ends: the room has the connection's key (4 bytes), the
+//! connection has the room's index and its own place in the room's list (8 bytes). Leaving swaps
+//! the last member into the gap, so it is O(1), and tells which member moved.
+//!
+//! Invariant: `by_id` has exactly the rooms of `rooms`, and none of them is without members.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::conn::Key;
+use crate::hub::{Room, RoomId};
+
+/// Index of a room among those that have members in the shard. Reused when the room has no more.
+pub type RoomIndex = u32;
+
+/// Set in a member that wants to be told who joins and leaves. Keys are below 2³¹.
+const WANTS_JOIN_LEAVE: u32 = 1 << 31;
+
+/// One member: the connection's key and whether it wants join and leave pushes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member(u32);
+
+impl Member {
+    /// The member with connection `key`.
+    pub fn new(key: Key, wants_join_leave: bool) -> Self {
+        assert!(key < WANTS_JOIN_LEAVE, "slab keys are below 2^31");
+        Member(if wants_join_leave { key | WANTS_JOIN_LEAVE } else { key })
+    }
+
+    /// The member's connection.
+    pub fn key(self) -> Key {
+        self.0 & !WANTS_JOIN_LEAVE
+    }
+
+    /// Whether it is told who joins and leaves.
+    pub fn wants_join_leave(self) -> bool {
+        self.0 & WANTS_JOIN_LEAVE != 0
+    }
+}
+
+/// Spreads room ids over a table. They are numbers that we count up, never chosen by a client, so
+/// nothing keyed is needed: a multiplication by 2⁶⁴ over the golden ratio (Knuth, volume 3, 6.4).
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0 ^ id).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+}
+
+#[derive(Debug)]
+struct LocalRoom {
+    room: Arc<Room>,
+    members: Vec<Member>,
+}
+
+/// The members that rooms have in one shard.
+#[derive(Debug, Default)]
+pub struct Members {
+    rooms: Slab<LocalRoom>,
+    by_id: HashMap<RoomId, RoomIndex, BuildHasherDefault<IdHasher>>,
+}
+
+impl Members {
+    /// The index of a room that has members here.
+    pub fn index_of(&self, id: RoomId) -> Option<RoomIndex> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The room at `index`.
+    pub fn room(&self, index: RoomIndex) -> &Arc<Room> {
+        &self.rooms[index as usize].room
+    }
+
+    /// The members of the room at `index`.
+    pub fn of(&self, index: RoomIndex) -> &[Member] {
+        &self.rooms[index as usize].members
+    }
+
+    /// Makes room for the first member of `room` in this shard.
+    pub fn open(&mut self, room: Arc<Room>) -> RoomIndex {
+        let id = room.id;
+        let index = self.rooms.insert(LocalRoom { room, members: Vec::new() }) as RoomIndex;
+        let old = self.by_id.insert(id, index);
+        assert!(old.is_none(), "a room is opened once");
+        index
+    }
+
+    /// Adds a member; returns its place in the room's list.
+    pub fn add(&mut self, index: RoomIndex, member: Member) -> u32 {
+        let members = &mut self.rooms[index as usize].members;
+        members.push(member);
+        members.len() as u32 - 1
+    }
+
+    /// Removes the member at `place`. If another member took that place, returns it: its connection
+    /// must be told. If the room has no members left here, it is closed and returned as well.
+    pub fn remove(&mut self, index: RoomIndex, place: u32) -> (Option<Member>, Option<Arc<Room>>) {
+        let members = &mut self.rooms[index as usize].members;
+        members.swap_remove(place as usize);
+        if members.is_empty() {
+            let room = self.rooms.remove(index as usize).room;
+            self.by_id.remove(&room.id);
+            return (None, Some(room));
+        }
+        if members.len() < members.capacity() / 4 {
+            members.shrink_to(members.len() * 2);
+        }
+        (members.get(place as usize).copied(), None)
+    }
+
+    /// Gives back memory of rooms that are gone.
+    pub fn shrink(&mut self) {
+        self.rooms.shrink_to_fit();
+        self.by_id.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Directory;
+
+    #[test]
+    fn leaving_moves_the_last_member_into_the_gap_and_says_so() {
+        let directory = Directory::new(1);
+        let mut members = Members::default();
+        let index = members.open(directory.enter("a", 0, 0));
+        for key in 10..14 {
+            members.add(index, Member::new(key, key == 13));
+        }
+        let (moved, closed) = members.remove(index, 1);
+        assert_eq!(moved.map(|member| (member.key(), member.wants_join_leave())), Some((13, true)));
+        assert!(closed.is_none());
+        assert_eq!(members.of(index).iter().map(|member| member.key()).collect::<Vec<_>>(), [10, 13, 12]);
+        assert!(members.remove(index, 2).0.is_none(), "nobody moves when the last one leaves");
+    }
+
+    #[test]
+    fn the_last_member_closes_the_room() {
+        let directory = Directory::new(1);
+        let room = directory.enter("a", 0, 0);
+        let mut members = Members::default();
+        let index = members.open(Arc::clone(&room));
+        members.add(index, Member::new(1, false));
+        assert_eq!(members.index_of(room.id), Some(index));
+        let (_, closed) = members.remove(index, 0);
+        assert_eq!(closed.map(|room| room.id), Some(room.id));
+        assert_eq!(members.index_of(room.id), None);
+    }
+}

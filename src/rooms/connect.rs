@@ -1,0 +1,190 @@
+//! The connect and refresh commands: who a connection is, and until when.
+
+use crate::conn::Key;
+use crate::protocol::request::ConnectRequest;
+use crate::protocol::{
+    ConnectResult, ConnectionClaims, Disconnect, ErrorCode, SubOptions, SubscribeResult, TokenError, quote,
+    reply,
+};
+use crate::rooms::peer::{CONNECTED, PING_FRAMES, REFUSED};
+use crate::rooms::subscribe::{Join, Wish};
+use crate::rooms::{Failure, Peer, Rooms};
+use crate::shard::Io;
+
+/// What the connect reply calls the server's version.
+const VERSION: &str = concat!("throng ", env!("CARGO_PKG_VERSION"));
+
+impl Rooms {
+    pub(super) fn connect(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        request: &ConnectRequest<'_>,
+    ) -> Result<(), Failure> {
+        if io.peer(key).has(CONNECTED) {
+            return Err(Disconnect::BadRequest.into());
+        }
+        let result = self.admit(io, key, id, request);
+        if matches!(result, Err(Failure::Error(_))) {
+            // The client is expected to close; if it does not, it is stale before long.
+            io.peer(key).flags |= REFUSED;
+        }
+        result
+    }
+
+    fn admit(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        request: &ConnectRequest<'_>,
+    ) -> Result<(), Failure> {
+        let claims = self.identify(&request.token, io.unix_s())?;
+        let ttl_s = ttl(claims.expires_at, io.unix_s())?;
+        let joins = self.server_side(&claims.server_subs)?;
+        let settings = &self.shared.settings;
+        let user = match claims.user.as_str() {
+            "" => None,
+            name => Some(
+                self.shared
+                    .users
+                    .enter(name, settings.user_connection_limit)
+                    .ok_or(Disconnect::ConnectionLimit)?,
+            ),
+        };
+        let peer = io.peer(key);
+        peer.user = user;
+        peer.expires_at = unix_u32(claims.expires_at);
+        peer.flags |= CONNECTED;
+        let has_ping_messages = settings.ping_interval_ms > 0 && !peer.has(PING_FRAMES);
+        if let Some(info) = claims.info {
+            peer.more_mut().conn_info = Some(info);
+        }
+        let ping_s = if has_ping_messages { settings.ping_interval_ms.div_ceil(1000) } else { 0 };
+        let client = self.client_id(io.id(key));
+        let quoted: Vec<_> = claims.server_subs.iter().map(|(name, _)| quote(name)).collect();
+        let subs: Vec<_> = claims
+            .server_subs
+            .iter()
+            .zip(&quoted)
+            .map(|((name, options), quoted)| {
+                let was_recovering =
+                    request.subs.iter().any(|(other, recovery)| other == name && recovery.recover);
+                let result = SubscribeResult { was_recovering, ttl_s: None, data: options.data.as_deref() };
+                (&**quoted, result)
+            })
+            .collect();
+        let result = ConnectResult {
+            client,
+            version: VERSION,
+            ping_s,
+            pong: has_ping_messages,
+            ttl_s,
+            data: None,
+            subs: &subs,
+        };
+        self.reply(io, |out| reply::connect(out, id, &result));
+        for join in joins {
+            self.join(io, key, join);
+        }
+        self.begin_pings(io, key);
+        Ok(())
+    }
+
+    /// Who a client with `token` is.
+    fn identify(&self, token: &str, now_unix_s: i64) -> Result<ConnectionClaims, Failure> {
+        if token.is_empty() {
+            let settings = &self.shared.settings;
+            return if settings.insecure || settings.allow_anonymous_connect_without_token {
+                Ok(ConnectionClaims::default())
+            } else {
+                Err(Disconnect::BadRequest.into())
+            };
+        }
+        let verifier = self.shared.connection_tokens.as_ref().ok_or(Disconnect::InvalidToken)?;
+        verifier.connection(token, now_unix_s).map_err(|error| match error {
+            TokenError::Invalid => Disconnect::InvalidToken.into(),
+            TokenError::Expired => ErrorCode::TokenExpired.into(),
+        })
+    }
+
+    /// The rooms that a connection token subscribes its client to.
+    fn server_side(&self, subs: &[(String, SubOptions)]) -> Result<Vec<Join>, Failure> {
+        if subs.len() > self.shared.settings.channel_limit {
+            return Err(Disconnect::ChannelLimit.into());
+        }
+        subs.iter()
+            .map(|(name, options)| {
+                let (_, namespace) = self.shared.channel(name)?;
+                let wish = Wish { is_server_side: true, ..Wish::default() };
+                Ok(Join::new(name, namespace, self.shared.options(namespace), options.clone(), wish))
+            })
+            .collect()
+    }
+
+    pub(super) fn refresh(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        token: &str,
+    ) -> Result<(), Failure> {
+        if token.is_empty() {
+            return Err(Disconnect::BadRequest.into());
+        }
+        let verifier = self.shared.connection_tokens.as_ref().ok_or(Disconnect::InvalidToken)?;
+        let claims = verifier.connection(token, io.unix_s()).map_err(|error| match error {
+            TokenError::Invalid => Disconnect::InvalidToken,
+            TokenError::Expired => Disconnect::ConnectionExpired,
+        })?;
+        let ttl_s = ttl(claims.expires_at, io.unix_s()).map_err(|_| Disconnect::ConnectionExpired)?;
+        if claims.user != io.peer(key).user_name() {
+            return Err(Disconnect::InvalidToken.into());
+        }
+        if !self.has_server_side(io.peer(key), &claims.server_subs) {
+            return Err(Disconnect::InsufficientState.into());
+        }
+        let peer = io.peer(key);
+        peer.expires_at = unix_u32(claims.expires_at);
+        if claims.info.is_some() {
+            peer.more_mut().conn_info = claims.info;
+        }
+        self.watch_expiry(io, key);
+        self.reply(io, |out| reply::refresh(out, id, ttl_s));
+        Ok(())
+    }
+
+    /// Whether the client's server-side subscriptions are the ones that a token lists.
+    fn has_server_side(&self, peer: &Peer, subs: &[(String, SubOptions)]) -> bool {
+        let mut held: Vec<_> = peer
+            .more
+            .iter()
+            .flat_map(|more| &more.details)
+            .filter(|detail| detail.is_server_side)
+            .map(|detail| &*self.members.room(detail.room).name)
+            .collect();
+        let mut listed: Vec<_> = subs.iter().map(|(name, _)| name.as_str()).collect();
+        held.sort_unstable();
+        listed.sort_unstable();
+        held == listed
+    }
+}
+
+/// Seconds until `expires_at`; `None` if it never comes.
+///
+/// # Errors
+///
+/// 110: it has come already.
+pub(super) fn ttl(expires_at: Option<i64>, now_unix_s: i64) -> Result<Option<u32>, ErrorCode> {
+    let Some(expires_at) = expires_at else { return Ok(None) };
+    if expires_at <= now_unix_s {
+        return Err(ErrorCode::Expired);
+    }
+    Ok(Some(u32::try_from(expires_at - now_unix_s).unwrap_or(u32::MAX)))
+}
+
+/// An expiry as a peer keeps it: 0 for never. A time after 2106 counts as 2106.
+pub(super) fn unix_u32(expires_at: Option<i64>) -> u32 {
+    expires_at.map_or(0, |at| u32::try_from(at.max(1)).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,90 @@
+//! Fan-out: from a push to the members of its room, here and in other shards.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::conn::Key;
+use crate::hub::{Room, RoomId};
+use crate::rooms::batch::{Batch, Kind};
+use crate::rooms::{Audience, Event, Peer, Rooms, TEXT};
+use crate::shard::Io;
+
+impl Rooms {
+    /// Sends the push in `scratch` to the members of `room` everywhere, behind what the room got
+    /// before it.
+    pub(super) fn push(
+        &mut self,
+        io: &mut Io<Peer>,
+        room: &Arc<Room>,
+        audience: Audience,
+        excluded: Option<Key>,
+    ) {
+        let push = std::mem::take(&mut self.scratch);
+        self.batch(io, room, Kind { audience, excluded, is_relayed: false }, 1, &push);
+        self.scratch = push;
+    }
+
+    /// Takes in pushes that another shard sent to the members here.
+    pub(super) fn relay(
+        &mut self,
+        io: &mut Io<Peer>,
+        room: RoomId,
+        audience: Audience,
+        pushes: &Bytes,
+        messages: u32,
+    ) {
+        // The last member may have left while the pushes were on their way.
+        let Some(index) = self.members.index_of(room) else { return };
+        let room = Arc::clone(self.members.room(index));
+        let kind = Kind { audience, excluded: None, is_relayed: true };
+        self.batch(io, &room, kind, messages, pushes);
+    }
+
+    fn batch(&mut self, io: &mut Io<Peer>, room: &Arc<Room>, kind: Kind, messages: u32, pushes: &[u8]) {
+        if let Some(other) = self.batches.take_other(room.id, kind) {
+            self.send_batch(io, other);
+        }
+        self.batches.add(room, kind, messages, pushes);
+    }
+
+    /// Sends what `room` has waiting, before its members change.
+    pub(super) fn send_batch_of(&mut self, io: &mut Io<Peer>, room: RoomId) {
+        if let Some(batch) = self.batches.take(room) {
+            self.send_batch(io, batch);
+        }
+    }
+
+    /// Sends everything that waits.
+    pub(super) fn send_batches(&mut self, io: &mut Io<Peer>) {
+        while let Some(batch) = self.batches.take_any() {
+            self.send_batch(io, batch);
+        }
+    }
+
+    fn send_batch(&mut self, io: &mut Io<Peer>, batch: Batch) {
+        self.send_replies(io);
+        let Batch { room, kind, pushes, messages } = batch;
+        if let Some(index) = self.members.index_of(room.id) {
+            let frame = io.frame(TEXT, messages, &pushes);
+            for member in self.members.of(index) {
+                let is_meant = kind.audience == Audience::Everyone || member.wants_join_leave();
+                if is_meant && kind.excluded != Some(member.key()) {
+                    io.queue(member.key(), frame);
+                }
+            }
+            io.flush_if_large();
+        }
+        if !kind.is_relayed {
+            let mut shared = None;
+            let me = self.links.me();
+            for shard in room.shards().filter(|shard| *shard != me) {
+                let pushes = shared.get_or_insert_with(|| Bytes::copy_from_slice(&pushes)).clone();
+                let bytes = pushes.len();
+                let event = Event::Published { room: room.id, audience: kind.audience, pushes, messages };
+                self.links.send(shard, event, bytes);
+            }
+        }
+        self.batches.recycle(pushes);
+    }
+}

@@ -1,0 +1,199 @@
+//! The presence and presence_stats commands.
+//!
+//! Who the members of a room are is known by the shards that have them. The shard that is asked
+//! asks the others and answers when all have; a question costs no lock and keeps no copy.
+//!
+//! Invariants:
+//! - a connection has at most `QUESTIONS_MAX` questions waiting, so asking cannot pile up;
+//! - no answer is longer than a connection's backlog may be; a longer list gets error 106.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+
+use crate::conn::Key;
+use crate::hub::{RoomId, User};
+use crate::protocol::{ErrorCode, reply};
+use crate::rooms::shared::Allowed;
+use crate::rooms::{Asker, Event, Failure, Part, Peer, Question, Rooms, TEXT, client_info};
+use crate::shard::Io;
+
+/// Questions that one connection may have waiting; one more gets error 111.
+const QUESTIONS_MAX: u8 = 16;
+
+/// Longest list of members in bytes. Half of the default backlog, so that it alone never closes one.
+const LIST_BYTES_MAX: usize = crate::limits::BACKLOG_BYTES_MAX / 2;
+
+/// A question that waits for answers.
+#[derive(Debug)]
+struct Waiting {
+    command: u32,
+    question: Question,
+    parts_left: usize,
+    members: Vec<u8>,
+    is_too_long: bool,
+    clients: u32,
+    users: HashSet<usize>,
+}
+
+/// The questions of one shard that wait for answers.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    waiting: HashMap<Asker, Waiting>,
+    next: u64,
+}
+
+impl Rooms {
+    pub(super) fn presence(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        channel: &str,
+        question: Question,
+    ) -> Result<(), Failure> {
+        let (channel, namespace) = self.shared.channel(channel)?;
+        let options = self.shared.options(namespace);
+        if !options.presence {
+            return Err(ErrorCode::NotAvailable.into());
+        }
+        let is_member = self.index_if_member(io.peer(key), channel.full()).is_some();
+        let peer = io.peer(key);
+        if !self.shared.allows(peer.user.is_none(), is_member, Allowed::presence(options)) {
+            return Err(ErrorCode::PermissionDenied.into());
+        }
+        if peer.questions >= QUESTIONS_MAX {
+            return Err(ErrorCode::TooManyRequests.into());
+        }
+        peer.questions += 1;
+        let asker = Asker { connection: io.id(key), question: self.questions.next };
+        self.questions.next += 1;
+        let room = self.shared.directory.find(channel.full());
+        let shards: Vec<_> = room.iter().flat_map(|room| room.shards()).collect();
+        let waiting = Waiting {
+            command: id,
+            question,
+            parts_left: shards.len().max(1),
+            members: Vec::new(),
+            is_too_long: false,
+            clients: 0,
+            users: HashSet::new(),
+        };
+        self.questions.waiting.insert(asker, waiting);
+        let Some(room) = room.filter(|_| !shards.is_empty()) else {
+            let nobody = match question {
+                Question::Presence => Part::Members(Some(Bytes::new())),
+                Question::Stats => Part::Stats { clients: 0, users: Vec::new() },
+            };
+            self.take_answer(io, asker, nobody);
+            return Ok(());
+        };
+        for shard in shards {
+            if shard == self.links.me() {
+                let part = self.part(io, room.id, question);
+                self.take_answer(io, asker, part);
+            } else {
+                let ask = Event::Ask { room: room.id, question, asker, shard: self.links.me() };
+                self.links.send(shard, ask, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a question of another shard.
+    pub(super) fn answer(
+        &mut self,
+        io: &mut Io<Peer>,
+        room: RoomId,
+        question: Question,
+        asker: Asker,
+        shard: usize,
+    ) {
+        let part = self.part(io, room, question);
+        let bytes = match &part {
+            Part::Members(members) => members.as_ref().map_or(0, Bytes::len),
+            Part::Stats { users, .. } => size_of_val(users.as_slice()),
+        };
+        self.links.send(shard, Event::Answer { asker, part }, bytes);
+    }
+
+    /// What this shard has to say about the members of `room`.
+    fn part(&self, io: &mut Io<Peer>, room: RoomId, question: Question) -> Part {
+        let index = self.members.index_of(room);
+        let members = index.map_or(&[][..], |index| self.members.of(index));
+        match question {
+            Question::Presence => {
+                let mut list = Vec::new();
+                for member in members {
+                    let id = io.id(member.key());
+                    let peer = io.peer(member.key());
+                    let detail = index.and_then(|index| peer.detail(index));
+                    if detail.is_some_and(|detail| detail.is_hidden) {
+                        continue;
+                    }
+                    let chan_info = detail.and_then(|detail| detail.chan_info.as_deref());
+                    let info = client_info(peer, self.client_id(id), chan_info);
+                    let is_first = list.is_empty();
+                    reply::presence_member(&mut list, is_first, &info);
+                    if list.len() > LIST_BYTES_MAX {
+                        return Part::Members(None);
+                    }
+                }
+                Part::Members(Some(list.into()))
+            }
+            Question::Stats => {
+                let mut clients = 0;
+                let mut users = HashSet::new();
+                for member in members {
+                    let peer = io.peer(member.key());
+                    if index.and_then(|index| peer.detail(index)).is_some_and(|detail| detail.is_hidden) {
+                        continue;
+                    }
+                    clients += 1;
+                    users.insert(peer.user.as_ref().map_or(0, User::identity));
+                }
+                Part::Stats { clients, users: users.into_iter().collect() }
+            }
+        }
+    }
+
+    /// Takes in one shard's part of an answer; with the last one the client gets its reply.
+    pub(super) fn take_answer(&mut self, io: &mut Io<Peer>, asker: Asker, part: Part) {
+        let Some(waiting) = self.questions.waiting.get_mut(&asker) else { return };
+        match part {
+            Part::Members(Some(members)) => {
+                if !members.is_empty() && !waiting.members.is_empty() {
+                    waiting.members.push(b',');
+                }
+                waiting.members.extend_from_slice(&members);
+                waiting.is_too_long |= waiting.members.len() > LIST_BYTES_MAX;
+            }
+            Part::Members(None) => waiting.is_too_long = true,
+            Part::Stats { clients, users } => {
+                waiting.clients += clients;
+                waiting.users.extend(users);
+            }
+        }
+        waiting.parts_left -= 1;
+        if waiting.parts_left > 0 {
+            return;
+        }
+        let Some(answer) = self.questions.waiting.remove(&asker) else { return };
+        let Some(peer) = io.peer_of(asker.connection) else { return };
+        peer.questions -= 1;
+        let mut text = Vec::with_capacity(answer.members.len() + 64);
+        match answer.question {
+            _ if answer.is_too_long => reply::error(&mut text, answer.command, ErrorCode::LimitExceeded),
+            Question::Presence => {
+                reply::presence_begin(&mut text, answer.command);
+                text.extend_from_slice(&answer.members);
+                reply::presence_end(&mut text);
+            }
+            Question::Stats => {
+                reply::presence_stats(&mut text, answer.command, answer.clients, answer.users.len() as u32);
+            }
+        }
+        self.send_replies(io);
+        io.send(asker.connection.key, TEXT, &text);
+    }
+}

@@ -1,0 +1,59 @@
+//! What the rooms service is told at its start.
+
+use crate::hub::NamespaceOptions;
+use crate::limits;
+use crate::protocol::token::TokenKeys;
+
+/// What the rooms service is told at its start. Times are in the unit of their names.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Anyone may connect, subscribe, publish and ask for presence, without tokens.
+    pub insecure: bool,
+    /// A client without a token may connect as the anonymous user `""`.
+    pub allow_anonymous_connect_without_token: bool,
+    /// Time between two pings; 0 turns pings off.
+    pub ping_interval_ms: u32,
+    /// Time a client has to answer a ping; then 3012. Less than `ping_interval_ms`.
+    pub pong_timeout_ms: u32,
+    /// Time a client has from upgrade to a successful connect; then 3502.
+    pub stale_close_delay_ms: u32,
+    /// Time an expired connection has to refresh; then 3005.
+    pub expired_close_delay_ms: u32,
+    /// Time an expired subscription has to refresh; then it is ended with 2501.
+    pub expired_sub_close_delay_ms: u32,
+    /// Rooms one connection may be a member of.
+    pub channel_limit: usize,
+    /// Longest room name in bytes.
+    pub channel_max_length: usize,
+    /// Connections one named user may have on this server; 0 is no limit.
+    pub user_connection_limit: u32,
+    /// Keys of connection tokens; none: a token is refused.
+    pub token: Option<TokenKeys>,
+    /// Keys of subscription tokens; none: those of connection tokens.
+    pub subscription_token: Option<TokenKeys>,
+    /// Options of rooms without `:`.
+    pub without_namespace: NamespaceOptions,
+    /// Options of rooms by the text before their first `:`.
+    pub namespaces: Vec<(String, NamespaceOptions)>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            insecure: false,
+            allow_anonymous_connect_without_token: false,
+            ping_interval_ms: 25_000,
+            pong_timeout_ms: 8_000,
+            stale_close_delay_ms: 10_000,
+            expired_close_delay_ms: 25_000,
+            expired_sub_close_delay_ms: 25_000,
+            channel_limit: limits::CHANNEL_LIMIT,
+            channel_max_length: limits::CHANNEL_BYTES_MAX,
+            user_connection_limit: 0,
+            token: None,
+            subscription_token: None,
+            without_namespace: NamespaceOptions::default(),
+            namespaces: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Becoming and ceasing to be a member: the subscribe, unsubscribe and sub_refresh commands, and
+//! the subscriptions that a connection token brings.
+
+use crate::conn::Key;
+use crate::hub::{Member, NamespaceOptions, RoomIndex};
+use crate::protocol::request::SubscribeRequest;
+use crate::protocol::{
+    ChannelName, Disconnect, EmptyReply, ErrorCode, SubOptions, SubscribeResult, SubscriptionClaims,
+    TokenError, Unsubscribe, push, reply,
+};
+use crate::rooms::connect::{ttl, unix_u32};
+use crate::rooms::peer::{Detail, Subscription};
+use crate::rooms::shared::Allowed;
+use crate::rooms::{Audience, Failure, Peer, Rooms, TEXT, client_info};
+use crate::shard::Io;
+
+/// What a client asks of a subscription, or the server of one it makes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wish {
+    pub join_leave: bool,
+    pub is_server_side: bool,
+    pub expires_at: u32,
+}
+
+/// A subscription that is about to be made; everything that could refuse it has been asked.
+#[derive(Debug)]
+pub(super) struct Join {
+    name: Box<str>,
+    namespace: u16,
+    /// Others are told that the client joins and leaves.
+    announces: bool,
+    /// The client is told who joins and leaves.
+    wants_join_leave: bool,
+    detail: Option<NewDetail>,
+}
+
+#[derive(Debug)]
+struct NewDetail {
+    chan_info: Option<Box<str>>,
+    wish: Wish,
+    is_hidden: bool,
+    announces: bool,
+}
+
+impl Join {
+    /// A subscription to `name`, with what its token (`granted`) says over the namespace's options.
+    pub(super) fn new(
+        name: &str,
+        namespace: u16,
+        options: &NamespaceOptions,
+        granted: SubOptions,
+        wish: Wish,
+    ) -> Self {
+        let announces = granted.join_leave.unwrap_or(options.join_leave);
+        let is_told = granted.force_push_join_leave.unwrap_or(options.force_push_join_leave);
+        let is_hidden = granted.presence == Some(false);
+        let is_plain = granted.info.is_none()
+            && !wish.is_server_side
+            && wish.expires_at == 0
+            && !is_hidden
+            && announces == options.join_leave;
+        Join {
+            name: name.into(),
+            namespace,
+            announces,
+            wants_join_leave: announces && (is_told || wish.join_leave),
+            detail: (!is_plain).then_some(NewDetail { chan_info: granted.info, wish, is_hidden, announces }),
+        }
+    }
+}
+
+impl Rooms {
+    pub(super) fn subscribe(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        request: &SubscribeRequest<'_>,
+    ) -> Result<(), Failure> {
+        let (channel, namespace) = self.shared.channel(&request.channel)?;
+        let peer = io.peer(key);
+        if self.index_if_member(peer, channel.full()).is_some() {
+            return Err(ErrorCode::AlreadySubscribed.into());
+        }
+        if peer.subscriptions().len() >= self.shared.settings.channel_limit {
+            return Err(ErrorCode::LimitExceeded.into());
+        }
+        let options = self.shared.options(namespace);
+        let claims = self.permit(io, key, &channel, options, &request.token)?;
+        let ttl_s = ttl(claims.expires_at, io.unix_s())?;
+        if request.kind != 0 {
+            return Err(ErrorCode::NotAvailable.into());
+        }
+        if request.recover && request.rejects_unrecovered() {
+            // Without history nothing can be recovered, and the client said what it wants then.
+            return Err(ErrorCode::UnrecoverablePosition.into());
+        }
+        let peer = io.peer(key);
+        let may_see = self.shared.allows(peer.user.is_none(), true, Allowed::presence(options));
+        let wish = Wish {
+            join_leave: request.join_leave && may_see,
+            expires_at: unix_u32(claims.expires_at),
+            is_server_side: false,
+        };
+        let result =
+            SubscribeResult { was_recovering: request.recover, ttl_s, data: claims.options.data.as_deref() };
+        self.reply(io, |out| reply::subscribe(out, id, &result));
+        let join = Join::new(channel.full(), namespace, self.shared.options(namespace), claims.options, wish);
+        self.join(io, key, join);
+        self.watch_expiry(io, key);
+        Ok(())
+    }
+
+    /// Whether the client may subscribe to `channel`, and what its token says of it.
+    fn permit(
+        &self,
+        io: &mut Io<Peer>,
+        key: Key,
+        channel: &ChannelName<'_>,
+        options: &NamespaceOptions,
+        token: &str,
+    ) -> Result<SubscriptionClaims, Failure> {
+        if token.is_empty() {
+            let peer = io.peer(key);
+            let is_listed =
+                options.allow_user_limited_channels && channel.allows_user(peer.user_name()) == Some(true);
+            let is_limited = options.allow_user_limited_channels && channel.allows_user("").is_some();
+            let is_allowed = is_listed
+                || (!is_limited
+                    && !channel.is_private()
+                    && self.shared.allows(peer.user.is_none(), false, Allowed::subscribe(options)))
+                || (self.shared.settings.insecure && !channel.is_private());
+            let is_refused = channel.is_private() || !is_allowed;
+            return if is_refused {
+                Err(ErrorCode::PermissionDenied.into())
+            } else {
+                Ok(SubscriptionClaims::default())
+            };
+        }
+        let verifier = self.shared.subscription_tokens.as_ref().ok_or(ErrorCode::PermissionDenied)?;
+        let claims = verifier.subscription(token, io.unix_s()).map_err(|error| match error {
+            TokenError::Invalid => ErrorCode::PermissionDenied,
+            TokenError::Expired => ErrorCode::TokenExpired,
+        })?;
+        self.check_claims(io, key, channel.full(), &claims)?;
+        Ok(claims)
+    }
+
+    /// A token for another room, user or client ends the connection.
+    fn check_claims(
+        &self,
+        io: &mut Io<Peer>,
+        key: Key,
+        channel: &str,
+        claims: &SubscriptionClaims,
+    ) -> Result<(), Disconnect> {
+        let client = self.client_id(io.id(key)).to_string();
+        let is_theirs = claims.channel == channel
+            && claims.user == io.peer(key).user_name()
+            && claims.client.as_ref().is_none_or(|theirs| theirs.is_empty() || *theirs == client);
+        if is_theirs { Ok(()) } else { Err(Disconnect::InvalidToken) }
+    }
+
+    /// Makes the client a member. Whatever the room got so far is sent without it.
+    pub(super) fn join(&mut self, io: &mut Io<Peer>, key: Key, join: Join) {
+        let known = self.shared.directory.find(&join.name).and_then(|room| self.members.index_of(room.id));
+        let index = known.unwrap_or_else(|| {
+            let room = self.shared.directory.enter(&join.name, join.namespace, self.links.me());
+            self.members.open(room)
+        });
+        let room = self.members.room(index).clone();
+        self.send_batch_of(io, room.id);
+        let place = self.members.add(index, Member::new(key, join.wants_join_leave));
+        let client = self.client_id(io.id(key));
+        let peer = io.peer(key);
+        peer.subscribe(Subscription { room: index, place });
+        if let Some(new) = join.detail {
+            peer.more_mut().details.push(Detail {
+                room: index,
+                chan_info: new.chan_info,
+                expires_at: new.wish.expires_at,
+                is_server_side: new.wish.is_server_side,
+                is_hidden: new.is_hidden,
+                announces: new.announces,
+            });
+        }
+        if join.announces {
+            self.scratch.clear();
+            let chan_info = peer.detail(index).and_then(|detail| detail.chan_info.as_deref());
+            push::join(&mut self.scratch, &room.quoted, &client_info(peer, client, chan_info));
+            self.push(io, &room, Audience::JoinLeave, None);
+        }
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        channel: &str,
+    ) -> Result<(), Failure> {
+        let index = self.index_if_member(io.peer(key), channel);
+        self.reply(io, |out| reply::empty(out, id, EmptyReply::Unsubscribe));
+        if let Some(index) = index {
+            self.leave(io, key, index);
+        }
+        Ok(())
+    }
+
+    /// Ends the client's membership of the room at `index`.
+    pub(super) fn leave(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex) {
+        let client = self.client_id(io.id(key));
+        let peer = io.peer(key);
+        let Some((subscription, detail)) = peer.unsubscribe(index) else { return };
+        let room = self.members.room(index).clone();
+        let options = self.shared.options(room.namespace);
+        let announces = detail.as_ref().map_or(options.join_leave, |detail| detail.announces);
+        if announces {
+            self.scratch.clear();
+            let chan_info = detail.as_ref().and_then(|detail| detail.chan_info.as_deref());
+            push::leave(&mut self.scratch, &room.quoted, &client_info(peer, client, chan_info));
+        }
+        // What the room got so far is for those who are members now, the one who leaves included.
+        self.send_batch_of(io, room.id);
+        let (moved, closed) = self.members.remove(index, subscription.place);
+        if let Some(moved) = moved {
+            io.peer(moved.key()).moved(index, subscription.place);
+        }
+        if let Some(closed) = closed {
+            self.shared.directory.leave(&closed, self.links.me());
+        }
+        if announces {
+            self.push(io, &room, Audience::JoinLeave, None);
+        }
+    }
+
+    /// Ends all memberships of a connection that has ended.
+    pub(super) fn leave_all(&mut self, io: &mut Io<Peer>, key: Key) {
+        while let Some(subscription) = io.peer(key).subscriptions().last().copied() {
+            self.leave(io, key, subscription.room);
+        }
+    }
+
+    /// Ends a membership from the server's side and tells the client.
+    pub(super) fn end_subscription(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        index: RoomIndex,
+        why: Unsubscribe,
+    ) {
+        let quoted = self.members.room(index).quoted.clone();
+        self.leave(io, key, index);
+        let mut text = Vec::new();
+        push::unsubscribe(&mut text, &quoted, why);
+        io.send(key, TEXT, &text);
+    }
+
+    pub(super) fn sub_refresh(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        channel: &str,
+        token: &str,
+    ) -> Result<(), Failure> {
+        let index = self.index_if_member(io.peer(key), channel).ok_or(ErrorCode::PermissionDenied)?;
+        if token.is_empty() {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        let verifier = self.shared.subscription_tokens.as_ref().ok_or(Disconnect::InvalidToken)?;
+        let claims = verifier.subscription(token, io.unix_s()).map_err(|error| match error {
+            TokenError::Invalid => Failure::Disconnect(Disconnect::InvalidToken),
+            TokenError::Expired => Failure::Error(ErrorCode::TokenExpired),
+        })?;
+        self.check_claims(io, key, channel, &claims)?;
+        let ttl_s = ttl(claims.expires_at, io.unix_s())?;
+        let announces = self.shared.options(self.members.room(index).namespace).join_leave;
+        let peer = io.peer(key);
+        let expires_at = unix_u32(claims.expires_at);
+        match peer.detail_mut(index) {
+            Some(detail) => {
+                detail.expires_at = expires_at;
+                if claims.options.info.is_some() {
+                    detail.chan_info = claims.options.info;
+                }
+            }
+            None => peer.more_mut().details.push(Detail {
+                room: index,
+                chan_info: claims.options.info,
+                expires_at,
+                is_server_side: false,
+                is_hidden: false,
+                announces,
+            }),
+        }
+        self.watch_expiry(io, key);
+        self.reply(io, |out| reply::sub_refresh(out, id, ttl_s));
+        Ok(())
+    }
+
+    /// The index of the room `channel` if the client is a member of it.
+    pub(super) fn index_if_member(&self, peer: &Peer, channel: &str) -> Option<RoomIndex> {
+        if peer.subscriptions().is_empty() {
+            return None;
+        }
+        let room = self.shared.directory.find(channel)?;
+        self.members.index_of(room.id).filter(|index| peer.is_member(*index))
+    }
+}
