@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use throng::conn::inbound::{Event, Inbound};
+use throng::conn::{Event, Inbound};
 use throng::wire::utf8::Utf8Stream;
 use throng::wire::{Control, Data, OpCode, frame, mask, origin, upgrade};
 

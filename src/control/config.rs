@@ -69,7 +69,6 @@ pub struct Config {
     /// Time over which connections are closed when the server ends; 0 closes them at once.
     pub drain_ms: u32,
     /// Options of the listeners.
-    #[serde(with = "SocketOptionsDef")]
     pub socket: SocketOptions,
     /// Bounds of memory and time.
     pub limits: Limits,
@@ -236,19 +235,6 @@ impl Config {
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-}
-
-/// `[socket]`: how [`SocketOptions`] is read. The compiler refuses a field that is missing here.
-#[derive(Deserialize)]
-#[serde(remote = "SocketOptions", deny_unknown_fields, default = "SocketOptions::default")]
-struct SocketOptionsDef {
-    send_buffer_bytes: u32,
-    receive_buffer_bytes: u32,
-    listen_backlog: u32,
-    defer_accept_s: u32,
-    user_timeout_ms: u32,
-    keepalive_s: u32,
-    notsent_lowat_bytes: u32,
 }
 
 #[cfg(test)]

@@ -250,7 +250,7 @@ mod tests {
 
     use super::*;
     use crate::shard::CLOSE_CODES;
-    use crate::wire::upgrade::Refusal;
+    use crate::wire::Refusal;
 
     /// A page of metrics, read back: each sample by its name with labels.
     fn scrape(stats: Vec<Stats>) -> HashMap<String, f64> {
@@ -318,18 +318,18 @@ mod tests {
         one.closes.count(3008);
         two.closes.count(3008);
         two.closes.count(1000);
-        two.refusals.count(Refusal::ALL[1]);
+        two.refusals.count(Refusal::Origin);
         let samples = scrape(vec![one, two]);
         let of = |family: &str| samples.keys().filter(|name| name.starts_with(family)).count();
         assert_eq!(of("throng_closes_total{code="), CLOSE_CODES.len());
-        assert_eq!(of("throng_upgrades_refused_total{reason="), Refusal::ALL.len());
+        assert_eq!(of("throng_upgrades_refused_total{reason="), Stats::default().refusals.iter().count());
         assert_eq!(samples["throng_closes_total{code=\"3008\"}"], 2.0);
         assert_eq!(samples["throng_closes_total{code=\"1000\"}"], 1.0);
         assert_eq!(samples["throng_closes_total{code=\"1001\"}"], 0.0);
-        let refused = |at: usize| {
-            samples[&format!("throng_upgrades_refused_total{{reason=\"{}\"}}", Refusal::ALL[at].label())]
+        let refused = |refusal: Refusal| {
+            samples[&format!("throng_upgrades_refused_total{{reason=\"{}\"}}", refusal.label())]
         };
-        assert_eq!((refused(0), refused(1)), (0.0, 1.0));
+        assert_eq!((refused(Refusal::Method), refused(Refusal::Origin)), (0.0, 1.0));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 /// What tokens are checked with.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct TokenKeys {
     /// The secret that tokens are signed with. Empty refuses every token.
     pub hmac_secret_key: String,
@@ -28,6 +28,16 @@ pub struct TokenKeys {
     pub audience: Option<String>,
     /// If set, a token's `iss` must be it.
     pub issuer: Option<String>,
+}
+
+impl fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Secrets stay out of logs.
+        f.debug_struct("TokenKeys")
+            .field("audience", &self.audience)
+            .field("issuer", &self.issuer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a token was refused.
@@ -42,7 +52,7 @@ pub enum TokenError {
 }
 
 /// What a connection token says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionClaims {
     /// The user id; `""` is an anonymous user.
     pub user: String,
@@ -55,7 +65,7 @@ pub struct ConnectionClaims {
 }
 
 /// What a subscription token says. The connection compares `channel`, `user` and `client`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubscriptionClaims {
     /// The user it is for; `""` is an anonymous user.
     pub user: String,
@@ -91,6 +101,12 @@ pub struct Verifier {
     signature_only: Validation,
     audience: Option<String>,
     issuer: Option<String>,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
 }
 
 impl Verifier {

@@ -1,0 +1,377 @@
+//! The life of a server: start the shards, say that it is ready, wait for a signal, drain, end.
+//!
+//! The order of the start is what private descriptor tables need: first every shard's poll and
+//! waker and the runtime, then the threads, each of which copies the table with exactly those in it, then all
+//! other sockets, each in the table of the thread that uses it.
+//!
+//! Invariant: the process is whole or gone. A panic in any thread, or a shard whose poll fails,
+//! ends it with a message; what supervises it starts it again.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::admin::{self, AdminState, Health, Phase};
+use super::config::Config;
+use super::data_dir::DataDir;
+use crate::host::capacity::{self, Machine};
+use crate::host::{descriptors, listen, memory, processors};
+use crate::rooms::{Event, Links, Rooms, Shared};
+use crate::shard::inbox::Sender;
+use crate::shard::message::Message;
+use crate::shard::{Seat, Shard, Stats};
+
+/// Descriptors kept free in each table: log, resolver, short-lived files.
+const DESCRIPTORS_SPARE: usize = 16;
+
+/// Exit code after a panic; the one that Rust's own runtime uses.
+const EXIT_PANIC: i32 = 101;
+
+type Inbox = Sender<Message<Event>>;
+
+/// Why a server did not start or could not go on.
+#[derive(Debug)]
+struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn failure(what: impl fmt::Display) -> Failure {
+    Failure(what.to_string())
+}
+
+/// Runs a server until it is told to end: 0 after a drain, 1 if it could not start or go on.
+pub fn run(config: Config) -> ExitCode {
+    end_on_panic();
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes a panic in any thread end the process: a server with a dead shard would look healthy and
+/// lose a part of its clients.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        let thread = thread::current();
+        eprintln!(
+            "error: thread `{}` of throng panicked; the process ends so that it can be started again. \
+             Please report this with the lines above.",
+            thread.name().unwrap_or("unnamed")
+        );
+        std::process::exit(EXIT_PANIC);
+    }));
+}
+
+fn serve(config: Config) -> Result<(), Failure> {
+    memory::fix_mmap_threshold();
+    let descriptors_max = descriptors::raise_limit().map_err(failure)?;
+    let _data_dir = config.data.as_deref().map(DataDir::open).transpose().map_err(failure)?;
+    let cpus = processors::available().map_err(failure)?;
+    let shards = if config.shards > 0 { config.shards } else { cpus.len() };
+    let stats: Arc<[Arc<Stats>]> = (0..shards).map(|_| Arc::new(Stats::default())).collect();
+    // The runtime and its signals wake by descriptors too, from whatever thread a shard or a
+    // signal handler runs on.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
+    let mut signals = runtime.block_on(async { Signals::new() }).map_err(failure)?;
+    let mut crew = Crew::hire(&config, shards, &cpus, &stats, descriptors_max)?;
+
+    let health = Arc::new(Health::default());
+    runtime.block_on(async {
+        let admin = tokio::net::TcpListener::bind(config.admin)
+            .await
+            .map_err(|error| cannot_listen("admin", config.admin, &error))?;
+        let admin_address = admin.local_addr().map_err(failure)?;
+        let state = AdminState::new(Arc::clone(&health), Arc::clone(&stats));
+        let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));
+
+        let addresses = crew.open_doors(&config)?;
+        health.enter(Phase::Ready);
+        announce(&config, &addresses, admin_address, shards).map_err(failure)?;
+
+        tokio::select! {
+            _ = signals.next() => {}
+            error = crew.failed() => return Err(error),
+        }
+        health.enter(Phase::Draining);
+        tracing::info!(drain_ms = config.drain_ms, "draining; a second signal ends at once");
+        crew.drain(config.drain_ms.into());
+        tokio::select! {
+            _ = signals.next() => tracing::warn!("second signal: ending without waiting for clients"),
+            result = crew.ended() => result?,
+        }
+        serving.abort();
+        Ok(())
+    })
+}
+
+/// Writes the readiness line: the only line on stdout, for people and for programs that wait for it.
+fn announce(config: &Config, clients: &[SocketAddr], admin: SocketAddr, shards: usize) -> io::Result<()> {
+    let urls: Vec<_> = clients.iter().map(|address| format!("ws://{address}{}", config.path)).collect();
+    tracing::info!(access = config.access(), "clients may connect");
+    let mut out = io::stdout().lock();
+    writeln!(out, "throng ready: clients {}, admin http://{admin}, {shards} shards", urls.join(" "))?;
+    out.flush()
+}
+
+fn cannot_listen(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another process listens there (`ss -ltnp 'sport = :{}'` names it); stop it or choose another address",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address (`ip address` lists them)".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE; choose a port above".to_owned()
+        }
+        _ => "choose another address".to_owned(),
+    };
+    let option = if what == "admin" { "`admin` or --admin" } else { "`listen` or --listen" };
+    Failure(format!("cannot listen on {address} for {what}: {error}; {remedy} ({option})"))
+}
+
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The shards' threads and the ways to reach them.
+#[derive(Debug)]
+struct Crew {
+    inboxes: Arc<[Inbox]>,
+    /// Where each thread waits for the addresses to open its listeners on.
+    orders: Vec<mpsc::Sender<Vec<SocketAddr>>>,
+    opened: mpsc::Receiver<io::Result<()>>,
+    ends: UnboundedReceiver<Result<(), Failure>>,
+    running: usize,
+}
+
+/// What a shard's thread is told before it starts.
+struct Post {
+    index: usize,
+    seat: Seat<Event>,
+    config: Config,
+    shards: usize,
+    stats: Arc<Stats>,
+    rooms: Rooms,
+    cpu: Option<usize>,
+    descriptors_max: u64,
+    orders: mpsc::Receiver<Vec<SocketAddr>>,
+    opened: mpsc::Sender<io::Result<()>>,
+    ended: UnboundedSender<Result<(), Failure>>,
+    tables_copied: Arc<Barrier>,
+}
+
+impl Crew {
+    /// Starts a thread for every shard. When this returns each has its own descriptor table.
+    fn hire(
+        config: &Config,
+        shards: usize,
+        cpus: &[usize],
+        stats: &[Arc<Stats>],
+        descriptors_max: u64,
+    ) -> Result<Self, Failure> {
+        let mut seats = Vec::with_capacity(shards);
+        let mut inboxes = Vec::with_capacity(shards);
+        for _ in 0..shards {
+            let (seat, inbox) = Seat::new(config.limits.inbox_bytes_max).map_err(|error| {
+                Failure(format!(
+                    "cannot make {shards} event loops: {error}; each needs 3 of {descriptors_max} descriptors \
+                     (`ulimit -Hn` or fewer --shards)"
+                ))
+            })?;
+            seats.push(seat);
+            inboxes.push(inbox);
+        }
+        let inboxes: Arc<[Inbox]> = inboxes.into();
+        let shared = Arc::new(Shared::new(config.rooms_settings(), shards).map_err(failure)?);
+        let (opened_sender, opened) = mpsc::channel();
+        let (ended_sender, ends) = unbounded_channel();
+        let tables_copied = Arc::new(Barrier::new(shards + 1));
+        let mut orders = Vec::with_capacity(shards);
+        for (index, seat) in seats.into_iter().enumerate() {
+            let (order_sender, order_receiver) = mpsc::channel();
+            orders.push(order_sender);
+            let post = Post {
+                index,
+                seat,
+                config: config.clone(),
+                shards,
+                stats: Arc::clone(&stats[index]),
+                rooms: Rooms::new(Arc::clone(&shared), Links::new(index, Arc::clone(&inboxes))),
+                cpu: config.pin_shards.then(|| cpus[index % cpus.len()]),
+                descriptors_max,
+                orders: order_receiver,
+                opened: opened_sender.clone(),
+                ended: ended_sender.clone(),
+                tables_copied: Arc::clone(&tables_copied),
+            };
+            let thread = thread::Builder::new().name(format!("shard-{index}"));
+            thread.spawn(move || post.stand()).map_err(|error| {
+                Failure(format!(
+                    "cannot start thread {index} of {shards}: {error} (`ulimit -u` or fewer --shards)"
+                ))
+            })?;
+        }
+        tables_copied.wait();
+        Ok(Crew { inboxes, orders, opened, ends, running: shards })
+    }
+
+    /// Opens every shard's listeners; returns the addresses with the ports that the kernel chose.
+    fn open_doors(&mut self, config: &Config) -> Result<Vec<SocketAddr>, Failure> {
+        let mut addresses = Vec::with_capacity(config.listen.len());
+        let mut claims = Vec::new();
+        for wanted in &config.listen {
+            let (address, claim) =
+                listen::claim(*wanted).map_err(|error| cannot_listen("clients", *wanted, &error))?;
+            addresses.push(address);
+            claims.push(claim);
+        }
+        for order in &self.orders {
+            // A thread that is gone has sent why, which the loop below receives.
+            let _ = order.send(addresses.clone());
+        }
+        for _ in &self.orders {
+            let opened = self.opened.recv().expect("every thread answers or the process has ended");
+            opened.map_err(|error| cannot_listen("clients", addresses[0], &error))?;
+        }
+        Ok(addresses)
+    }
+
+    /// Completes when a shard has failed.
+    async fn failed(&mut self) -> Failure {
+        while let Some(end) = self.ends.recv().await {
+            self.running -= 1;
+            if let Err(error) = end {
+                return error;
+            }
+        }
+        Failure("every shard ended unasked".to_owned())
+    }
+
+    fn drain(&self, over_ms: u64) {
+        for inbox in self.inboxes.iter() {
+            inbox.push(Message::Drain { over_ms }, 0);
+            inbox.wake();
+        }
+    }
+
+    /// Completes when every shard has ended.
+    async fn ended(&mut self) -> Result<(), Failure> {
+        while self.running > 0 {
+            self.ends.recv().await.expect("a thread that runs holds a sender")?;
+            self.running -= 1;
+        }
+        Ok(())
+    }
+}
+
+impl Post {
+    /// The life of a shard's thread.
+    fn stand(self) {
+        let ended = self.ended.clone();
+        let index = self.index;
+        let result = self.run().map_err(|error| Failure(format!("shard {index} failed: {error}")));
+        // Nobody listens any more when the process is ending already.
+        let _ = ended.send(result);
+    }
+
+    fn run(self) -> io::Result<()> {
+        let unshared = if self.config.private_fd_tables { descriptors::unshare_table() } else { Ok(()) };
+        self.tables_copied.wait();
+        let prepared = unshared.and_then(|()| self.cpu.map_or(Ok(()), processors::pin));
+        let Ok(addresses) = self.orders.recv() else { return Ok(()) };
+        let shard = prepared.and_then(|()| {
+            let machine = machine(&self.config, self.shards, self.descriptors_max)?;
+            let allowed = connections_max(&self.config, &machine, self.shards);
+            if self.index == 0 {
+                tell_capacity(&machine, allowed * self.shards);
+            }
+            let settings = self.config.shard_settings(self.shards, allowed);
+            Shard::open(self.seat, addresses, settings, self.stats, self.rooms)
+        });
+        let (answer, shard) = match shard {
+            Ok(shard) => (Ok(()), Some(shard)),
+            Err(error) => (Err(error), None),
+        };
+        // Without the other end the start has failed elsewhere and the process is ending.
+        let _ = self.opened.send(answer);
+        shard.map_or(Ok(()), Shard::run)
+    }
+}
+
+/// What the box has to offer, seen from a shard's own descriptor table.
+fn machine(config: &Config, shards: usize, descriptors_max: u64) -> io::Result<Machine> {
+    let (files_free, epoll_watches, memory_bytes) = capacity::read_kernel();
+    let per_shard = config.listen.len() as u64;
+    let listeners = if config.private_fd_tables { per_shard } else { per_shard * shards as u64 };
+    Ok(Machine {
+        descriptors_per_table: descriptors_max,
+        descriptors_reserved: (descriptors::open_count()? + DESCRIPTORS_SPARE) as u64 + listeners,
+        tables: if config.private_fd_tables { shards as u64 } else { 1 },
+        files_free,
+        epoll_watches,
+        memory_bytes,
+    })
+}
+
+/// How many connections one shard may hold: what its descriptors allow, or less if configured.
+fn connections_max(config: &Config, machine: &Machine, shards: usize) -> usize {
+    let free = machine.descriptors_per_table.saturating_sub(machine.descriptors_reserved) * machine.tables;
+    let free = usize::try_from(free).unwrap_or(usize::MAX) / shards;
+    let configured = match config.limits.connections_max {
+        0 => usize::MAX,
+        total => total.div_ceil(shards),
+    };
+    free.min(configured).max(1)
+}
+
+/// Logs how many connections this box allows, which limit binds and how to raise it.
+fn tell_capacity(machine: &Machine, allowed: usize) {
+    let limits = machine.limits();
+    let binding = &limits[0];
+    tracing::info!(
+        "this box allows {} connections: {} binds; to raise it: {}",
+        binding.connections.min(allowed as u64),
+        if (allowed as u64) < binding.connections { "limits.connections_max" } else { binding.name },
+        if (allowed as u64) < binding.connections { "set it higher" } else { &binding.remedy },
+    );
+    let others: Vec<_> =
+        limits[1..].iter().map(|limit| format!("{} {}", limit.name, limit.connections)).collect();
+    tracing::info!("other limits, in connections: {}", others.join(", "));
+}
