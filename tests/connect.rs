@@ -27,6 +27,7 @@ fn a_subprotocol_is_selected_only_if_the_client_offers_one_that_throng_speaks() 
         ("Sec-WebSocket-Protocol: centrifuge-json\r\n", Some("centrifuge-json")),
         ("Sec-WebSocket-Protocol: graphql-ws, centrifuge-json\r\n", Some("centrifuge-json")),
         ("Sec-WebSocket-Protocol: graphql-ws\r\n", None),
+        ("Sec-WebSocket-Protocol: centrifuge-protobuf\r\n", None),
         ("Sec-WebSocket-Protocol: mqtt, graphql-ws\r\n", None),
     ] {
         let head = head(&server, PATH, offered);
@@ -159,6 +160,7 @@ fn whoever_does_not_connect_first_or_connects_twice_breaks_the_protocol() {
     for first in [
         r#"{"id":1,"subscribe":{"channel":"room"}}"#,
         r#"{"id":1,"rpc":{"method":"m"}}"#,
+        r#"{"connect":{}}"#,
         r#"{"id":1,"refresh":{"token":"t"}}"#,
         r#"{"send":{"data":{}}}"#,
         "{}",
@@ -170,7 +172,7 @@ fn whoever_does_not_connect_first_or_connects_twice_breaks_the_protocol() {
     let mut client = server.client();
     client.send(r#"{"id":2,"connect":{}}"#);
     client.expect_close(3501, "bad request");
-    server.wait_for("six closes", |metrics| metrics.closes(3501) == 6);
+    server.wait_for("all closes", |metrics| metrics.closes(3501) == 7);
 }
 
 #[test]

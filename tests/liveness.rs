@@ -5,6 +5,8 @@
 
 pub mod common;
 
+use std::time::Duration;
+
 use common::{Client, Server, WITH_TOKENS, now_s, token};
 use serde_json::{Value, json};
 use tungstenite::protocol::Message;
@@ -116,8 +118,9 @@ fn with_ping_frames_a_pong_frame_is_the_answer_and_none_is_no_pong() {
 
 #[test]
 fn what_expires_ends_and_what_was_refreshed_or_never_expires_goes_on() {
-    let scenarios: [fn(&Server); 6] = [
+    let scenarios: [fn(&Server); 7] = [
         a_connection_whose_token_has_expired_is_closed,
+        a_busy_client_expires_without_pings_too,
         a_connection_may_outlive_its_token_if_the_token_says_so,
         an_expired_connection_has_a_delay_to_refresh_in,
         a_refresh_in_time_keeps_a_connection_alive,
@@ -136,6 +139,29 @@ fn what_expires_ends_and_what_was_refreshed_or_never_expires_goes_on() {
 fn a_connection_whose_token_has_expired_is_closed(server: &Server) {
     let mut client = lively(server, &json!({ "sub": "42", "exp": now_s() + 2 }));
     expect_close_past_pings(&mut client, 3005, "connection expired");
+}
+
+fn a_busy_client_expires_without_pings_too(_: &Server) {
+    let quiet = "client.ping_interval_ms = 0\nclient.expired_close_delay_ms = 0";
+    let server = Server::start(&format!("{WITH_TOKENS}{quiet}"));
+    let exp = now_s() + 2;
+    let mut client = server.client_with(json!({ "sub": "42", "exp": exp }));
+    client.stream().set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    // A command whenever nothing comes for half a second. Expiry is looked at every 5 s.
+    let closed = (0..40).find_map(|n| {
+        let channel = format!("room-{n}");
+        let jwt = token(&json!({ "sub": "42", "channel": channel }));
+        client.command(json!({ "subscribe": { "channel": channel, "token": jwt } }));
+        loop {
+            match client.socket().read() {
+                Ok(Message::Close(frame)) => return frame,
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    });
+    let frame = closed.expect("the connection does not expire");
+    assert_eq!((u16::from(frame.code), frame.reason.as_str()), (3005, "connection expired"));
 }
 
 fn a_connection_may_outlive_its_token_if_the_token_says_so(server: &Server) {
