@@ -148,6 +148,8 @@ fn a_head_over_the_limit_gets_431_whether_complete_or_not() {
     assert_eq!(refusal(&text), Some(Refusal::TooLong));
     assert_eq!(parse(&text.as_bytes()[..UPGRADE_BYTES_MAX - 1]), Ok(None));
     assert_eq!(parse(&text.as_bytes()[..UPGRADE_BYTES_MAX]), Err(Refusal::TooLong));
+    let bad_beyond = format!("{}\0", &text[..UPGRADE_BYTES_MAX]);
+    assert_eq!(refusal(&bad_beyond), Some(Refusal::TooLong), "bytes beyond the limit do not matter");
     let many = request_of(&["X: 1"; HEADERS_MAX + 1]);
     assert_eq!(refusal(&many), Some(Refusal::TooLong));
 }
