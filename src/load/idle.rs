@@ -116,7 +116,8 @@ pub struct IdleReport {
 ///
 /// # Errors
 ///
-/// The run could not start or the report could not be written. Failed connections are figures, not errors.
+/// The run could not start, the report could not be written, or not one connection became whole.
+/// Some failed connections are figures, not errors.
 pub fn run(options: &IdleOptions) -> Result<(), String> {
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
@@ -145,7 +146,8 @@ pub fn run(options: &IdleOptions) -> Result<(), String> {
     };
     measure(options, plan, &server, &sender, &notices, &mut report)?;
     print!("{}", report.table().render());
-    options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
+    options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))?;
+    if report.whole == 0 { Err(format!("no connection to {} became whole", server.url)) } else { Ok(()) }
 }
 
 fn measure(

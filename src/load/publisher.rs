@@ -11,6 +11,9 @@ use super::connection::mask;
 use super::dialect::Dialect;
 use super::frame;
 
+/// Longest round that is told from a longer one: ten minutes.
+const ROUND_US_MAX: u64 = 600_000_000;
+
 /// What is published.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishPlan {
@@ -37,7 +40,8 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher that has sent nothing.
     pub fn new(plan: PublishPlan) -> Self {
-        let rounds_us = Histogram::new(3).unwrap_or_else(|_| unreachable!("3 digits are allowed (0 to 5)"));
+        let rounds_us = Histogram::new_with_bounds(1, ROUND_US_MAX, 3)
+            .unwrap_or_else(|_| unreachable!("bounds are 1 and more than twice that, digits at most 5"));
         Self { plan, next_sequence: 0, round_started: None, rounds_us }
     }
 
@@ -83,6 +87,8 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -92,10 +98,12 @@ mod tests {
         publisher.start_round(Dialect::Raw, &mut out, now);
         assert_eq!(out.len(), 3 * (6 + 64));
         assert_eq!((publisher.published(), publisher.goal()), (3, 30));
-        publisher.end_round(29, now);
+        let later = now + Duration::from_millis(5);
+        publisher.end_round(29, later);
         assert!(publisher.is_waiting());
-        publisher.end_round(30, now);
+        publisher.end_round(30, later);
         assert!(!publisher.is_waiting());
         assert_eq!(publisher.rounds_us.len(), 1);
+        assert!(publisher.rounds_us.equivalent(publisher.rounds_us.max(), 5_000));
     }
 }
