@@ -264,7 +264,7 @@ impl IdleReport {
         table.row("connections dropped by the server", count(self.drops.values().sum()));
         table.reasons("dropped", &self.drops);
         if self.unfinished > 0 {
-            table.row("connections still under way", count(self.unfinished));
+            table.row("under way when opening was given up", count(self.unfinished));
         }
         table.row("seconds to open", number(self.open_seconds, 2));
         table.row("connects per second", number(self.connects_per_second, 0));

@@ -16,7 +16,7 @@ pub struct Origin {
     pub kernel: String,
     /// Model name of the first CPU.
     pub cpu: String,
-    /// Cores the process may use.
+    /// Cores of the machine, whichever of them this process is pinned to.
     pub cores: usize,
     /// The target's URL.
     pub target: String,
@@ -30,14 +30,16 @@ impl Origin {
     /// The origin of a run against `target`.
     pub fn now(target: &str, threads: usize, source_ips: u64) -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let cpu = read("/proc/cpuinfo")
+        let cpuinfo = read("/proc/cpuinfo");
+        let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+        let cpu = cpuinfo
             .lines()
             .find_map(|line| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim().to_owned()));
         Self {
             command: std::env::args().collect::<Vec<_>>().join(" "),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             cpu: cpu.unwrap_or_else(|| "unknown".to_owned()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores,
             target: target.to_owned(),
             threads,
             source_ips,
