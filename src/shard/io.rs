@@ -217,6 +217,18 @@ impl<P> Io<P> {
         self.stats.connections.set(self.connections.len() as u64);
     }
 
+    /// Gives back memory that connections which are gone needed. Nothing is queued.
+    pub(super) fn shrink(&mut self) {
+        self.connections.shrink_to_fit();
+        let keys = self.connections.iter().next_back().map_or(0, |(key, _)| key + 1);
+        self.wheel.shrink(keys);
+        self.output = Output::default();
+        self.ended.shrink_to_fit();
+        self.dead = Vec::new();
+        self.writing = Vec::new();
+        self.backlogged.shrink_to_fit();
+    }
+
     /// Writes what this turn queued, one write for each connection.
     pub(super) fn flush(&mut self) {
         let (mut messages, mut writes) = (0, 0);

@@ -115,6 +115,12 @@ impl Reader {
         refuse(io, key, Refusal::Timeout);
     }
 
+    /// Gives back memory that connections which are gone needed.
+    pub(super) fn shrink(&mut self) {
+        self.heads.shrink_to_fit();
+        self.more.shrink_to_fit();
+    }
+
     /// Frees what is kept for a connection that is gone.
     pub(super) fn forget(&mut self, key: Key) {
         self.heads.remove(&key);
