@@ -8,7 +8,7 @@
 //! - `stats.backlog_bytes` is the sum of all backlogs;
 //! - a socket is registered for writability exactly while its connection has a backlog.
 
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, NO_OUTPUT, Phase};
+use crate::host;
 use crate::protocol::code::Disconnect;
 use crate::shard::clock::Clock;
 use crate::shard::output::{FrameId, Output};
@@ -367,7 +368,7 @@ const SLICES_MAX: usize = 64;
 /// Writes `frames` in order. Returns how many were written whole and how many bytes of the next
 /// one. A socket that takes no more is not an error.
 fn write_frames(
-    mut socket: &TcpStream,
+    socket: &TcpStream,
     output: &Output,
     frames: &[FrameId],
     writes: &mut u64,
@@ -376,13 +377,13 @@ fn write_frames(
     while done < frames.len() {
         let some = &frames[done..frames.len().min(done + SLICES_MAX)];
         let result = if let [frame] = some {
-            socket.write(output.bytes_of(*frame))
+            host::socket::send(socket, output.bytes_of(*frame))
         } else {
-            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             for (slice, frame) in slices.iter_mut().zip(some) {
-                *slice = io::IoSlice::new(output.bytes_of(*frame));
+                *slice = IoSlice::new(output.bytes_of(*frame));
             }
-            socket.write_vectored(&slices[..some.len()])
+            host::socket::send_vectored(socket, &slices[..some.len()])
         };
         let mut count = match result {
             Ok(count) => count,
@@ -404,16 +405,11 @@ fn write_frames(
 }
 
 /// Writes `backlog` until it is empty or the socket takes no more, which is not an error.
-fn drain_backlog(
-    mut socket: &TcpStream,
-    backlog: &mut Backlog,
-    now_ms: u64,
-    stats: &Stats,
-) -> io::Result<()> {
+fn drain_backlog(socket: &TcpStream, backlog: &mut Backlog, now_ms: u64, stats: &Stats) -> io::Result<()> {
     while backlog.bytes() > 0 {
-        let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = backlog.slices(&mut slices);
-        match socket.write_vectored(&slices[..used]) {
+        match host::socket::send_vectored(socket, &slices[..used]) {
             Ok(count) => {
                 stats.writes.add(1);
                 backlog.written(count, now_ms);

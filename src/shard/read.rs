@@ -7,9 +7,10 @@
 //! readiness is edge-triggered and would not be told again.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 
 use crate::conn::{CloseReason, ConnectionId, Event, Inbound, Key, Phase};
+use crate::host;
 use crate::shard::settings::Origins;
 use crate::shard::{Io, Service, is_current};
 use crate::wire::{Control, OpCode, Refusal, Request, origin, upgrade};
@@ -64,8 +65,8 @@ impl Reader {
                 self.more.push(id);
                 return;
             }
-            let mut socket = &io.connections[id.key as usize].socket;
-            match socket.read(&mut self.buffer) {
+            let socket = &io.connections[id.key as usize].socket;
+            match host::socket::receive(socket, &mut self.buffer) {
                 Ok(0) => io.fail(id.key),
                 Ok(count) => {
                     total += count;
