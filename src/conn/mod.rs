@@ -36,10 +36,12 @@ pub enum Phase {
     Open,
     /// Our close frame is on its way; what the peer sends is ignored until its own close frame.
     Closing,
-    /// The last bytes are on their way; the socket is closed as soon as they are written.
-    Finishing,
-    /// An answer other than 101 was sent and our side is shut: waiting for the peer to close.
+    /// Our last word is on its way, behind which our side is shut. The peer sends no frames that
+    /// could be read: it asked for no WebSocket or broke RFC 6455. Waiting for it to close.
     Lingering,
+    /// The last bytes are on their way and the peer has no more; the socket is closed as soon as
+    /// they are written.
+    Finishing,
     /// The socket failed or is done with; the slot is freed within this turn.
     Dead,
 }

@@ -178,8 +178,12 @@ impl<P> Io<P> {
                 _ => self.output.frame(0, |bytes| frame::write_close(bytes, reason.code(), reason.text())),
             };
             self.output.queue(key, &mut connection.pending, frame);
-            connection.phase =
-                if matches!(reason, CloseReason::Peer(_)) { Phase::Finishing } else { Phase::Closing };
+            connection.phase = match reason {
+                CloseReason::Peer(_) => Phase::Finishing,
+                // Where the next frame begins is not known any more, so neither is a close frame.
+                CloseReason::Protocol(_) => Phase::Lingering,
+                _ => Phase::Closing,
+            };
             self.wheel.set(key, self.clock.now_ms(), self.settings.close_timeout_ms.into());
         }
         self.ended.push((key, reason));
@@ -201,6 +205,18 @@ impl<P> Io<P> {
                 connection.phase = Phase::Dead;
                 self.dead.push(key);
             }
+        }
+    }
+
+    /// The peer has said its last word. A connection that ended before is closed once the peer was
+    /// told what is queued for it; one that is open or not upgraded yet is of no use any more.
+    pub(super) fn finish(&mut self, key: Key) {
+        let connection = &mut self.connections[key as usize];
+        let is_ending = matches!(connection.phase, Phase::Closing | Phase::Lingering | Phase::Finishing);
+        if is_ending && (connection.pending != NO_OUTPUT || connection.backlog.is_some()) {
+            connection.phase = Phase::Finishing;
+        } else {
+            self.fail(key);
         }
     }
 

@@ -58,6 +58,10 @@ impl Reader {
         id: ConnectionId,
         to_the_end: bool,
     ) {
+        if self.more.contains(&id) {
+            // Its turn is the next one, like that of every other connection that sends a lot.
+            return;
+        }
         let mut total = 0;
         while is_current(io, id) {
             if total >= READ_BYTES_MAX {
@@ -66,7 +70,7 @@ impl Reader {
             }
             let mut socket = &io.connections[id.key as usize].socket;
             match socket.read(&mut self.buffer) {
-                Ok(0) => io.fail(id.key),
+                Ok(0) => return io.finish(id.key),
                 Ok(count) => {
                     total += count;
                     self.take(io, service, id.key, count);
@@ -184,7 +188,7 @@ fn frames<S: Service>(io: &mut Io<S::Peer>, service: &mut S, key: Key, bytes: &m
             },
             Phase::Closing => match inbound.next(rest, io.settings.message_bytes_max) {
                 // The peer answered our close frame, or breaks the protocol while we close.
-                Ok((_, Some(Event::Close { .. }))) | Err(_) => io.fail(key),
+                Ok((_, Some(Event::Close { .. }))) | Err(_) => io.finish(key),
                 Ok((_, None)) => break,
                 Ok((taken, Some(_))) => rest = &mut rest[taken..],
             },
