@@ -24,7 +24,7 @@ use crate::shard::clock::Clock;
 use crate::shard::output::{FrameId, Output};
 use crate::shard::wheel::Wheel;
 use crate::shard::{Settings, Stats};
-use crate::wire::{Control, OpCode, frame};
+use crate::wire::{Control, OpCode, Refusal, frame};
 
 /// A connection as shards keep it.
 pub type Conn<P> = Connection<TcpStream, P>;
@@ -190,6 +190,15 @@ impl<P> Io<P> {
         self.ended.push((key, reason));
     }
 
+    /// Answers a request that is not an upgrade we serve; the socket is closed once the answer is
+    /// written and the peer has closed, or after the close timeout.
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal) {
+        self.stats.refusals.count(refusal);
+        self.answer_upgrade(key, |out| refusal.write_response(out));
+        self.connections[key as usize].phase = Phase::Lingering;
+        self.wheel.set(key, self.clock.now_ms(), self.settings.close_timeout_ms.into());
+    }
+
     /// Queues the raw bytes of an HTTP answer. Before a connection is open nothing else is sent.
     pub(super) fn answer_upgrade(&mut self, key: Key, encode: impl FnOnce(&mut Vec<u8>)) {
         let frame = self.output.frame(0, encode);
@@ -319,7 +328,7 @@ impl<P> Io<P> {
         let Some(backlog) = &mut connection.backlog else { return };
         let before = backlog.bytes();
         let result = drain_backlog(&connection.socket, backlog, self.clock.now_ms(), &self.stats);
-        let is_empty = backlog.bytes() == 0;
+        let is_empty = backlog.is_empty();
         self.stats.backlog_bytes.subtract((before - backlog.bytes()) as u64);
         match result {
             Err(_) => self.fail(key),
@@ -422,7 +431,7 @@ fn write_frames(
 
 /// Writes `backlog` until it is empty or the socket takes no more, which is not an error.
 fn drain_backlog(socket: &TcpStream, backlog: &mut Backlog, now_ms: u64, stats: &Stats) -> io::Result<()> {
-    while backlog.bytes() > 0 {
+    while !backlog.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = backlog.slices(&mut slices);
         match host::socket::send_vectored(socket, &slices[..used]) {
