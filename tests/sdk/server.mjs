@@ -66,11 +66,11 @@ export class Server {
     return this.#exited;
   }
 
-  /** The metric `name` as of now. */
+  /** The value that /metrics shows for `name`, which includes its labels. */
   async metric(name) {
     const text = await (await fetch(`${this.admin}/metrics`)).text();
-    const line = text.split("\n").find((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`));
-    return Number(line.slice(line.lastIndexOf(" ")));
+    const line = text.split("\n").find((line) => line.startsWith(`${name} `));
+    return Number(line.slice(name.length));
   }
 }
 
