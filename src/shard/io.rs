@@ -166,9 +166,9 @@ impl<P> Io<P> {
             if reason.drops_backlog() {
                 connection.pending = NO_OUTPUT;
                 if let Some(backlog) = &mut connection.backlog {
-                    self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+                    self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
                     backlog.drop_unstarted();
-                    self.stats.backlog_bytes.add(backlog.bytes() as u64);
+                    self.stats.backlog_bytes.add(backlog.held_bytes() as u64);
                 }
             }
             let frame = match reason {
@@ -225,7 +225,7 @@ impl<P> Io<P> {
         self.wheel.cancel(key);
         let connection = self.connections.remove(key as usize);
         if let Some(backlog) = &connection.backlog {
-            self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+            self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
             // The peer takes nothing: with a normal close the kernel would keep these bytes for minutes.
             // An error means that the socket is gone already.
             let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(std::time::Duration::ZERO));
@@ -281,12 +281,12 @@ impl<P> Io<P> {
         let id = ConnectionId { key, generation: connection.generation };
         let is_new = connection.backlog.is_none();
         let backlog = connection.backlog.get_or_insert_with(|| Box::new(Backlog::new(self.clock.now_ms())));
-        let before = backlog.bytes();
+        let before = backlog.held_bytes();
         for (index, frame) in self.writing[done..].iter().enumerate() {
             backlog.push(self.output.keep(*frame), if index == 0 { offset } else { 0 });
         }
-        self.stats.backlog_bytes.add((backlog.bytes() - before) as u64);
-        let over = backlog.bytes() > self.settings.backlog_bytes_max
+        self.stats.backlog_bytes.add((backlog.held_bytes() - before) as u64);
+        let over = backlog.held_bytes() > self.settings.backlog_bytes_max
             || self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64;
         if over && connection.phase == Phase::Open {
             slow.push(key);
@@ -304,10 +304,10 @@ impl<P> Io<P> {
     pub(super) fn write_backlog(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
         let Some(backlog) = &mut connection.backlog else { return };
-        let before = backlog.bytes();
+        let before = backlog.held_bytes();
         let result = drain_backlog(&connection.socket, backlog, self.clock.now_ms(), &self.stats);
-        let is_empty = backlog.bytes() == 0;
-        self.stats.backlog_bytes.subtract((before - backlog.bytes()) as u64);
+        let is_empty = backlog.held_bytes() == 0;
+        self.stats.backlog_bytes.subtract((before - backlog.held_bytes()) as u64);
         match result {
             Err(_) => self.fail(key),
             Ok(()) if is_empty => {
@@ -414,7 +414,7 @@ fn drain_backlog(
     now_ms: u64,
     stats: &Stats,
 ) -> io::Result<()> {
-    while backlog.bytes() > 0 {
+    while backlog.held_bytes() > 0 {
         let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
         let used = backlog.slices(&mut slices);
         match socket.write_vectored(&slices[..used]) {
