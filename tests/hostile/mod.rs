@@ -68,6 +68,11 @@ impl Raw {
         Raw { stream: server.tcp(), read: Vec::new() }
     }
 
+    /// The same over a stream with options of its own.
+    pub fn over(stream: TcpStream) -> Raw {
+        Raw { stream, read: Vec::new() }
+    }
+
     /// A connection that was upgraded.
     #[track_caller]
     pub fn upgraded(server: &Server) -> Raw {
@@ -80,10 +85,18 @@ impl Raw {
     /// A connection that was upgraded and has connected as the anonymous user.
     #[track_caller]
     pub fn connected(server: &Server) -> Raw {
-        let mut raw = Raw::upgraded(server);
-        raw.send(text(r#"{"id":1,"connect":{}}"#));
-        assert!(raw.reply().starts_with(r#"{"id":1,"connect":{"#));
+        let mut raw = Raw::dial(server);
+        raw.connect();
         raw
+    }
+
+    /// Upgrades and connects as the anonymous user.
+    #[track_caller]
+    pub fn connect(&mut self) {
+        self.send(UPGRADE);
+        self.expect_101();
+        self.send(text(r#"{"id":1,"connect":{}}"#));
+        assert!(self.reply().starts_with(r#"{"id":1,"connect":{"#));
     }
 
     /// The TCP connection.
