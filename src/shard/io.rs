@@ -8,7 +8,7 @@
 //! - `stats.backlog_bytes` is the sum of all backlogs;
 //! - a socket is registered for writability exactly while its connection has a backlog.
 
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, NO_OUTPUT, Phase};
+use crate::host;
 use crate::protocol::code::Disconnect;
 use crate::shard::clock::Clock;
 use crate::shard::output::{FrameId, Output};
 use crate::shard::wheel::Wheel;
 use crate::shard::{Settings, Stats};
-use crate::wire::{Control, OpCode, frame};
+use crate::wire::{Control, OpCode, Refusal, frame};
 
 /// A connection as shards keep it.
 pub type Conn<P> = Connection<TcpStream, P>;
@@ -166,9 +167,9 @@ impl<P> Io<P> {
             if reason.drops_backlog() {
                 connection.pending = NO_OUTPUT;
                 if let Some(backlog) = &mut connection.backlog {
-                    self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+                    self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
                     backlog.drop_unstarted();
-                    self.stats.backlog_bytes.add(backlog.bytes() as u64);
+                    self.stats.backlog_bytes.add(backlog.held_bytes() as u64);
                 }
             }
             let frame = match reason {
@@ -187,6 +188,15 @@ impl<P> Io<P> {
             self.wheel.set(key, self.clock.now_ms(), self.settings.close_timeout_ms.into());
         }
         self.ended.push((key, reason));
+    }
+
+    /// Answers a request that is not an upgrade we serve; the socket is closed once the answer is
+    /// written and the peer has closed, or after the close timeout.
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal) {
+        self.stats.refusals.count(refusal);
+        self.answer_upgrade(key, |out| refusal.write_response(out));
+        self.connections[key as usize].phase = Phase::Lingering;
+        self.wheel.set(key, self.clock.now_ms(), self.settings.close_timeout_ms.into());
     }
 
     /// Queues the raw bytes of an HTTP answer. Before a connection is open nothing else is sent.
@@ -225,12 +235,24 @@ impl<P> Io<P> {
         self.wheel.cancel(key);
         let connection = self.connections.remove(key as usize);
         if let Some(backlog) = &connection.backlog {
-            self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+            self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
             // The peer takes nothing: with a normal close the kernel would keep these bytes for minutes.
             // An error means that the socket is gone already.
             let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(std::time::Duration::ZERO));
         }
         self.stats.connections.set(self.connections.len() as u64);
+    }
+
+    /// Gives back memory that connections which are gone needed. Nothing is queued.
+    pub(super) fn shrink(&mut self) {
+        self.connections.shrink_to_fit();
+        let keys = self.connections.iter().next_back().map_or(0, |(key, _)| key + 1);
+        self.wheel.shrink(keys);
+        self.output = Output::default();
+        self.ended.shrink_to_fit();
+        self.dead = Vec::new();
+        self.writing = Vec::new();
+        self.backlogged.shrink_to_fit();
     }
 
     /// Writes what this turn queued, one write for each connection.
@@ -281,12 +303,12 @@ impl<P> Io<P> {
         let id = ConnectionId { key, generation: connection.generation };
         let is_new = connection.backlog.is_none();
         let backlog = connection.backlog.get_or_insert_with(|| Box::new(Backlog::new(self.clock.now_ms())));
-        let before = backlog.bytes();
+        let before = backlog.held_bytes();
         for (index, frame) in self.writing[done..].iter().enumerate() {
             backlog.push(self.output.keep(*frame), if index == 0 { offset } else { 0 });
         }
-        self.stats.backlog_bytes.add((backlog.bytes() - before) as u64);
-        let over = backlog.bytes() > self.settings.backlog_bytes_max
+        self.stats.backlog_bytes.add((backlog.held_bytes() - before) as u64);
+        let over = backlog.held_bytes() > self.settings.backlog_bytes_max
             || self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64;
         if over && connection.phase == Phase::Open {
             slow.push(key);
@@ -304,10 +326,10 @@ impl<P> Io<P> {
     pub(super) fn write_backlog(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
         let Some(backlog) = &mut connection.backlog else { return };
-        let before = backlog.bytes();
+        let before = backlog.held_bytes();
         let result = drain_backlog(&connection.socket, backlog, self.clock.now_ms(), &self.stats);
-        let is_empty = backlog.bytes() == 0;
-        self.stats.backlog_bytes.subtract((before - backlog.bytes()) as u64);
+        let is_empty = backlog.held_bytes() == 0;
+        self.stats.backlog_bytes.subtract((before - backlog.held_bytes()) as u64);
         match result {
             Err(_) => self.fail(key),
             Ok(()) if is_empty => {
@@ -371,7 +393,7 @@ const SLICES_MAX: usize = 64;
 /// Writes `frames` in order. Returns how many were written whole and how many bytes of the next
 /// one. A socket that takes no more is not an error.
 fn write_frames(
-    mut socket: &TcpStream,
+    socket: &TcpStream,
     output: &Output,
     frames: &[FrameId],
     writes: &mut u64,
@@ -380,13 +402,13 @@ fn write_frames(
     while done < frames.len() {
         let some = &frames[done..frames.len().min(done + SLICES_MAX)];
         let result = if let [frame] = some {
-            socket.write(output.bytes_of(*frame))
+            host::socket::send(socket, output.bytes_of(*frame))
         } else {
-            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             for (slice, frame) in slices.iter_mut().zip(some) {
-                *slice = io::IoSlice::new(output.bytes_of(*frame));
+                *slice = IoSlice::new(output.bytes_of(*frame));
             }
-            socket.write_vectored(&slices[..some.len()])
+            host::socket::send_vectored(socket, &slices[..some.len()])
         };
         let mut count = match result {
             Ok(count) => count,
@@ -408,16 +430,11 @@ fn write_frames(
 }
 
 /// Writes `backlog` until it is empty or the socket takes no more, which is not an error.
-fn drain_backlog(
-    mut socket: &TcpStream,
-    backlog: &mut Backlog,
-    now_ms: u64,
-    stats: &Stats,
-) -> io::Result<()> {
-    while backlog.bytes() > 0 {
-        let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+fn drain_backlog(socket: &TcpStream, backlog: &mut Backlog, now_ms: u64, stats: &Stats) -> io::Result<()> {
+    while backlog.held_bytes() > 0 {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = backlog.slices(&mut slices);
-        match socket.write_vectored(&slices[..used]) {
+        match host::socket::send_vectored(socket, &slices[..used]) {
             Ok(count) => {
                 stats.writes.add(1);
                 backlog.written(count, now_ms);
