@@ -303,6 +303,7 @@ impl<S: Service> Shard<S> {
             self.io.connections.shrink_to_fit();
             let keys = self.io.connections.iter().next_back().map_or(0, |(key, _)| key + 1);
             self.io.wheel.shrink(keys);
+            self.reader.shrink();
             self.service.shrink();
             memory::trim();
             self.peak = held;

@@ -120,6 +120,11 @@ impl Reader {
         refuse(io, key, Refusal::Timeout);
     }
 
+    /// Gives memory back after a storm of requests that came in parts.
+    pub(super) fn shrink(&mut self) {
+        self.heads.shrink_to_fit();
+    }
+
     /// Frees what is kept for a connection that is gone.
     pub(super) fn forget(&mut self, key: Key) {
         self.heads.remove(&key);
