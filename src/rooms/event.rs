@@ -44,6 +44,8 @@ pub enum Part {
         /// `hub::User::identity` of each user.
         users: Vec<usize>,
     },
+    /// None: so much waits for the asking shard that a list should not be added to it.
+    Busy,
 }
 
 /// What the rooms service of one shard tells that of another.

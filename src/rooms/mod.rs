@@ -255,6 +255,7 @@ impl Service for Rooms {
     }
 
     fn turn_end(&mut self, io: &mut Io<Peer>) {
+        self.answer_own(io);
         self.send_batches(io);
         self.links.wake();
     }

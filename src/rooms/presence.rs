@@ -1,10 +1,12 @@
 //! The presence and presence_stats commands.
 //!
 //! Who the members of a room are is known by the shards that have them. The shard that is asked
-//! asks the others and answers when all have; a question costs no lock and keeps no copy.
+//! asks the others and answers when all have; a question costs no lock and keeps no copy. Its own
+//! part it gives at the end of the turn, as the others do in a turn of theirs.
 //!
 //! Invariants:
-//! - a connection has at most `QUESTIONS_MAX` questions waiting, so asking cannot pile up;
+//! - a connection has at most `QUESTIONS_MAX` questions waiting, so asking cannot pile up, and a
+//!   message full of questions costs no more than so many walks over a room's members;
 //! - no answer is longer than a connection's backlog may be; a longer list gets error 106.
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +34,7 @@ struct Waiting {
     parts_left: usize,
     members: Vec<u8>,
     is_too_long: bool,
+    is_refused: bool,
     clients: u32,
     users: HashSet<usize>,
 }
@@ -40,6 +43,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     waiting: HashMap<Asker, Waiting>,
+    /// Those to the shard itself, answered at the end of the turn.
+    own: Vec<(RoomId, Question, Asker)>,
     next: u64,
 }
 
@@ -76,6 +81,7 @@ impl Rooms {
             parts_left: shards.len().max(1),
             members: Vec::new(),
             is_too_long: false,
+            is_refused: false,
             clients: 0,
             users: HashSet::new(),
         };
@@ -90,14 +96,21 @@ impl Rooms {
         };
         for shard in shards {
             if shard == self.links.me() {
-                let part = self.part(io, room.id, question);
-                self.take_answer(io, asker, part);
+                self.questions.own.push((room.id, question, asker));
             } else {
                 let ask = Event::Ask { room: room.id, question, asker, shard: self.links.me() };
                 self.links.send(shard, ask, 0);
             }
         }
         Ok(())
+    }
+
+    /// Gives this shard's part to the questions that its own clients asked in this turn.
+    pub(super) fn answer_own(&mut self, io: &mut Io<Peer>) {
+        for (room, question, asker) in std::mem::take(&mut self.questions.own) {
+            let part = self.part(io, room, question);
+            self.take_answer(io, asker, part);
+        }
     }
 
     /// Answers a question of another shard.
@@ -109,8 +122,9 @@ impl Rooms {
         asker: Asker,
         shard: usize,
     ) {
-        let part = self.part(io, room, question);
+        let part = if self.links.is_full(shard) { Part::Busy } else { self.part(io, room, question) };
         let bytes = match &part {
+            Part::Busy => 0,
             Part::Members(members) => members.as_ref().map_or(0, Bytes::len),
             Part::Stats { users, .. } => size_of_val(users.as_slice()),
         };
@@ -169,6 +183,7 @@ impl Rooms {
                 waiting.is_too_long |= waiting.members.len() > LIST_BYTES_MAX;
             }
             Part::Members(None) => waiting.is_too_long = true,
+            Part::Busy => waiting.is_refused = true,
             Part::Stats { clients, users } => {
                 waiting.clients += clients;
                 waiting.users.extend(users);
@@ -183,6 +198,7 @@ impl Rooms {
         peer.questions -= 1;
         let mut text = Vec::with_capacity(answer.members.len() + 64);
         match answer.question {
+            _ if answer.is_refused => reply::error(&mut text, answer.command, ErrorCode::TooManyRequests),
             _ if answer.is_too_long => reply::error(&mut text, answer.command, ErrorCode::LimitExceeded),
             Question::Presence => {
                 reply::presence_begin(&mut text, answer.command);
