@@ -109,7 +109,7 @@ fn text_that_is_not_utf8_is_closed_with_1007_at_its_first_bad_byte() {
         if bytes.windows(2).any(|window| window == [PING, 0x80]) {
             let mut raw = Raw::upgraded(&server);
             raw.send(&bytes);
-            assert_eq!(raw.next(), Some((10, Vec::new())));
+            assert_eq!(raw.next_frame(), Some((10, Vec::new())));
             raw.expect_close(1007);
             raw.expect_end();
         } else {
@@ -188,14 +188,14 @@ fn control_frames_between_fragments_are_answered_in_their_place() {
     let mut raw = Raw::upgraded(&server);
     raw.send(beginning(br#"{"id":1,"#));
     raw.send(masked(PING, b"one"));
-    assert_eq!(raw.next(), Some((10, b"one".to_vec())));
+    assert_eq!(raw.next_frame(), Some((10, b"one".to_vec())));
     raw.send([masked(0x8a, b"unasked"), continuation(false, br#""connect":"#)].concat());
     raw.send([masked(PING, &[b'x'; 125]), continuation(true, b"{}}")].concat());
-    assert_eq!(raw.next(), Some((10, vec![b'x'; 125])));
+    assert_eq!(raw.next_frame(), Some((10, vec![b'x'; 125])));
     assert!(raw.reply().starts_with(r#"{"id":1,"connect":{"#));
     // A close frame between fragments ends the message that will never be whole.
     raw.send([beginning(br#"{"id":2,"#), close(1001), continuation(true, b"}")].concat());
-    assert_eq!(raw.next(), Some((8, vec![0x03, 0xe9])));
+    assert_eq!(raw.next_frame(), Some((8, vec![0x03, 0xe9])));
     raw.expect_end();
 }
 
@@ -212,14 +212,14 @@ fn the_peers_close_is_answered_with_its_own_code_and_counted() {
         let mut shut = Raw::upgraded(&server);
         shut.send_last(close(code));
         for mut raw in [with_reason, shut] {
-            assert_eq!(raw.next(), Some((8, code.to_be_bytes().to_vec())));
+            assert_eq!(raw.next_frame(), Some((8, code.to_be_bytes().to_vec())));
             raw.expect_end();
         }
         assert_eq!(server.metrics().closes(counted), before + 2, "{code}");
     }
     let mut raw = Raw::upgraded(&server);
     raw.send(masked(CLOSE, b""));
-    assert_eq!(raw.next(), Some((8, Vec::new())), "a close without a code is answered by one");
+    assert_eq!(raw.next_frame(), Some((8, Vec::new())), "a close without a code is answered by one");
     raw.expect_end();
     assert_eq!(server.metrics().closes(1005), 1);
     neighbour.is_served();
@@ -232,7 +232,7 @@ fn nothing_behind_a_close_frame_is_read() {
     let publish = text(r#"{"id":2,"publish":{"channel":"neighbours","data":"late"}}"#);
     let mut theirs = Raw::connected(&server);
     theirs.send([close(1000), publish.clone(), masked(PING, b"late")].concat());
-    assert_eq!(theirs.next(), Some((8, vec![0x03, 0xe8])));
+    assert_eq!(theirs.next_frame(), Some((8, vec![0x03, 0xe8])));
     theirs.expect_end();
     // The same behind the server's own close frame, until the peer's comes.
     let mut ours = Raw::connected(&server);
@@ -268,7 +268,7 @@ fn resets_and_ends_in_the_middle_of_a_frame_are_counted_1006_and_leave_nothing_b
         reset.reset();
         let mut shut = Raw::connected(&server);
         shut.send_last(&whole[..cut]);
-        while shut.next().is_some() {}
+        while shut.next_frame().is_some() {}
         neighbour.is_served();
     }
     let metrics = server.wait_for("only the neighbour left", |metrics| {
@@ -285,9 +285,9 @@ fn a_ping_flood_is_answered_ping_by_ping() {
     for round in 0..20_u8 {
         raw.send(masked(PING, &[round]).repeat(500));
         for _ in 0..500 {
-            assert_eq!(raw.next(), Some((10, vec![round])));
+            assert_eq!(raw.next_frame(), Some((10, vec![round])));
         }
     }
     raw.send(close(1000));
-    assert_eq!(raw.next(), Some((8, vec![0x03, 0xe8])));
+    assert_eq!(raw.next_frame(), Some((8, vec![0x03, 0xe8])));
 }

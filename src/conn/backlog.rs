@@ -4,7 +4,7 @@
 //! `written`, and is not copied in between: fan-out hands the same bytes to every member.
 //!
 //! Invariants:
-//! - `unwritten_bytes` is the sum over all queued frames;
+//! - `bytes` equals the unwritten bytes of all queued frames;
 //! - only the first frame may be partly written, and it is never dropped alone: cutting a frame
 //!   short would turn the bytes behind it into garbage.
 //!
@@ -15,17 +15,19 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
-/// What a queued frame costs besides its bytes: its place in the queue and, unless others share it,
-/// two small allocations of its own. Counted, so that a flood of tiny frames cannot hold many times the bound.
-const FRAME_OVERHEAD_BYTES: usize = 96;
+/// Memory of a waiting frame besides its bytes: its place in the queue, which grows by doubling, and
+/// the two allocations that shared bytes have. Without it half a million pongs of two bytes, some
+/// 50 MB, would pass for 1 MiB.
+const FRAME_OVERHEAD_BYTES: usize = 128;
 
-const _: () = assert!(FRAME_OVERHEAD_BYTES >= 3 * size_of::<Bytes>());
+// A place in the queue may be half of what the queue has, and the rest is allocations.
+const _: () = assert!(2 * size_of::<Bytes>() < FRAME_OVERHEAD_BYTES);
 
 /// Frames that wait for the socket to take them. Exists only while there are any.
 #[derive(Debug)]
 pub struct Backlog {
     frames: VecDeque<Bytes>,
-    unwritten_bytes: usize,
+    bytes: usize,
     front_is_cut: bool,
     progressed_at_ms: u64,
 }
@@ -33,7 +35,7 @@ pub struct Backlog {
 impl Backlog {
     /// An empty backlog whose write timeout runs from `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Backlog { frames: VecDeque::new(), unwritten_bytes: 0, front_is_cut: false, progressed_at_ms: now_ms }
+        Backlog { frames: VecDeque::new(), bytes: 0, front_is_cut: false, progressed_at_ms: now_ms }
     }
 
     /// Queues `frame`, of which the kernel already took the bytes before `written`.
@@ -41,18 +43,14 @@ impl Backlog {
         assert!(written == 0 || self.frames.is_empty(), "only the first frame can be partly written");
         frame.advance(written);
         self.front_is_cut |= written > 0;
-        self.unwritten_bytes += frame.len();
+        self.bytes += frame.len();
         self.frames.push_back(frame);
     }
 
-    /// Bytes that the backlog is counted with: those that are unwritten, and each frame's overhead.
-    pub fn bytes(&self) -> usize {
-        self.unwritten_bytes + self.frames.len() * FRAME_OVERHEAD_BYTES
-    }
-
-    /// Whether everything was written.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+    /// Memory that is held for the peer: unwritten bytes, and what each frame costs besides. 0 when
+    /// nothing waits.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes + self.frames.len() * FRAME_OVERHEAD_BYTES
     }
 
     /// When the kernel last took a byte, in the shard's milliseconds.
@@ -75,7 +73,7 @@ impl Backlog {
         if count > 0 {
             self.progressed_at_ms = now_ms;
         }
-        self.unwritten_bytes -= count;
+        self.bytes -= count;
         while let Some(front) = self.frames.front_mut() {
             if count < front.len() {
                 self.front_is_cut |= count > 0;
@@ -91,7 +89,7 @@ impl Backlog {
     /// Drops every frame of which no byte was written.
     pub fn drop_unstarted(&mut self) {
         self.frames.truncate(usize::from(self.front_is_cut));
-        self.unwritten_bytes = self.frames.iter().map(Bytes::len).sum();
+        self.bytes = self.frames.iter().map(Bytes::len).sum();
     }
 }
 
@@ -110,12 +108,22 @@ mod tests {
         let mut backlog = Backlog::new(0);
         backlog.push(Bytes::from_static(b"abc"), 1);
         backlog.push(Bytes::from_static(b"defg"), 0);
-        assert_eq!((backlog.bytes(), waiting(&backlog)), (6 + 2 * FRAME_OVERHEAD_BYTES, b"bcdefg".to_vec()));
+        assert_eq!((backlog.bytes, waiting(&backlog)), (6, b"bcdefg".to_vec()));
         backlog.written(3, 5);
-        assert_eq!((backlog.bytes(), waiting(&backlog)), (3 + FRAME_OVERHEAD_BYTES, b"efg".to_vec()));
+        assert_eq!((backlog.bytes, waiting(&backlog)), (3, b"efg".to_vec()));
         backlog.written(3, 6);
-        assert!(backlog.is_empty());
-        assert_eq!((backlog.bytes(), backlog.progressed_at_ms()), (0, 6));
+        assert_eq!((backlog.held_bytes(), backlog.progressed_at_ms()), (0, 6));
+    }
+
+    #[test]
+    fn every_frame_counts_for_more_than_its_bytes_until_it_is_written() {
+        let mut backlog = Backlog::new(0);
+        for _ in 0..100 {
+            backlog.push(Bytes::from_static(b"\x8a\0"), 0);
+        }
+        assert_eq!(backlog.held_bytes(), 100 * (2 + FRAME_OVERHEAD_BYTES));
+        backlog.written(199, 1);
+        assert_eq!(backlog.held_bytes(), 1 + FRAME_OVERHEAD_BYTES);
     }
 
     #[test]
@@ -132,7 +140,7 @@ mod tests {
         backlog.push(Bytes::from_static(b"abc"), 1);
         backlog.push(Bytes::from_static(b"def"), 0);
         backlog.drop_unstarted();
-        assert_eq!((backlog.bytes(), waiting(&backlog)), (2 + FRAME_OVERHEAD_BYTES, b"bc".to_vec()));
+        assert_eq!((backlog.bytes, waiting(&backlog)), (2, b"bc".to_vec()));
     }
 
     #[test]
@@ -142,6 +150,6 @@ mod tests {
         backlog.push(Bytes::from_static(b"def"), 0);
         backlog.written(2, 1);
         backlog.drop_unstarted();
-        assert_eq!(backlog.bytes(), 0);
+        assert_eq!(backlog.held_bytes(), 0);
     }
 }

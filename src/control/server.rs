@@ -64,7 +64,7 @@ pub fn run(config: Config) -> ExitCode {
 
 /// Makes a panic in any thread end the process: a server with a dead shard would look healthy and
 /// lose a part of its clients.
-fn end_on_panic() {
+pub fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);

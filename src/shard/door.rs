@@ -151,6 +151,14 @@ impl Door {
         stats.listening.set(0);
     }
 
+    /// Whether the door is shut and `reopen` would try to open it. No event tells of that: the
+    /// connections whose places became free are gone.
+    pub(super) fn may_open(&self, held: usize, now_ms: u64) -> bool {
+        let is_time =
+            if self.reopen_below > 0 { held < self.reopen_below } else { now_ms >= self.retry_at_ms };
+        self.listeners.is_empty() && !self.is_retired && is_time
+    }
+
     /// Opens the door again if it is shut and may open.
     pub(super) fn reopen(
         &mut self,
@@ -160,12 +168,7 @@ impl Door {
         settings: &Settings,
         stats: &Stats,
     ) {
-        if !self.listeners.is_empty() || self.is_retired {
-            return;
-        }
-        let may_open =
-            if self.reopen_below > 0 { held < self.reopen_below } else { now_ms >= self.retry_at_ms };
-        if !may_open {
+        if !self.may_open(held, now_ms) {
             return;
         }
         if let Err(error) = self.listen(registry, settings, stats) {

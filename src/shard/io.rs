@@ -167,9 +167,9 @@ impl<P> Io<P> {
             if reason.drops_backlog() {
                 connection.pending = NO_OUTPUT;
                 if let Some(backlog) = &mut connection.backlog {
-                    self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+                    self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
                     backlog.drop_unstarted();
-                    self.stats.backlog_bytes.add(backlog.bytes() as u64);
+                    self.stats.backlog_bytes.add(backlog.held_bytes() as u64);
                 }
             }
             let frame = match reason {
@@ -235,7 +235,7 @@ impl<P> Io<P> {
         self.wheel.cancel(key);
         let connection = self.connections.remove(key as usize);
         if let Some(backlog) = &connection.backlog {
-            self.stats.backlog_bytes.subtract(backlog.bytes() as u64);
+            self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
             // The peer takes nothing: with a normal close the kernel would keep these bytes for minutes.
             // An error means that the socket is gone already.
             let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(std::time::Duration::ZERO));
@@ -303,12 +303,12 @@ impl<P> Io<P> {
         let id = ConnectionId { key, generation: connection.generation };
         let is_new = connection.backlog.is_none();
         let backlog = connection.backlog.get_or_insert_with(|| Box::new(Backlog::new(self.clock.now_ms())));
-        let before = backlog.bytes();
+        let before = backlog.held_bytes();
         for (index, frame) in self.writing[done..].iter().enumerate() {
             backlog.push(self.output.keep(*frame), if index == 0 { offset } else { 0 });
         }
-        self.stats.backlog_bytes.add((backlog.bytes() - before) as u64);
-        let over = backlog.bytes() > self.settings.backlog_bytes_max
+        self.stats.backlog_bytes.add((backlog.held_bytes() - before) as u64);
+        let over = backlog.held_bytes() > self.settings.backlog_bytes_max
             || self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64;
         if over && connection.phase == Phase::Open {
             slow.push(key);
@@ -326,10 +326,10 @@ impl<P> Io<P> {
     pub(super) fn write_backlog(&mut self, key: Key) {
         let connection = &mut self.connections[key as usize];
         let Some(backlog) = &mut connection.backlog else { return };
-        let before = backlog.bytes();
+        let before = backlog.held_bytes();
         let result = drain_backlog(&connection.socket, backlog, self.clock.now_ms(), &self.stats);
-        let is_empty = backlog.is_empty();
-        self.stats.backlog_bytes.subtract((before - backlog.bytes()) as u64);
+        let is_empty = backlog.held_bytes() == 0;
+        self.stats.backlog_bytes.subtract((before - backlog.held_bytes()) as u64);
         match result {
             Err(_) => self.fail(key),
             Ok(()) if is_empty => {
@@ -431,7 +431,7 @@ fn write_frames(
 
 /// Writes `backlog` until it is empty or the socket takes no more, which is not an error.
 fn drain_backlog(socket: &TcpStream, backlog: &mut Backlog, now_ms: u64, stats: &Stats) -> io::Result<()> {
-    while !backlog.is_empty() {
+    while backlog.held_bytes() > 0 {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = backlog.slices(&mut slices);
         match host::socket::send_vectored(socket, &slices[..used]) {

@@ -195,10 +195,11 @@ impl<S: Service> Shard<S> {
 
     /// How long the poll may sleep.
     fn timeout(&self) -> Option<Duration> {
-        if self.door.is_ready() || self.reader.has_more() || !self.receiver.is_empty() {
+        let now_ms = self.io.clock.now_ms();
+        let door_waits = self.door.is_ready() || self.door.may_open(self.io.connections.len(), now_ms);
+        if door_waits || self.reader.has_more() || !self.receiver.is_empty() {
             return Some(Duration::ZERO);
         }
-        let now_ms = self.io.clock.now_ms();
         let stalls = (!self.io.backlogged.is_empty()).then_some(STALL_CHECK_MS);
         let door = self.door.retry_at_ms().map(|at_ms| at_ms.saturating_sub(now_ms));
         let drain = self.drain.as_ref().map(Drain::step_ms);

@@ -18,7 +18,8 @@ use crate::wire::{Control, OpCode, Refusal, Request, origin, upgrade};
 /// Size of the shared read buffer: the largest default message with its header fits.
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// Bytes read from one connection in one turn.
+/// Bytes read from one connection in one turn. A buffer full of the shortest commands is five
+/// thousand of them, which is as long as another connection's message should wait.
 const READ_BYTES_MAX: usize = BUFFER_BYTES;
 
 /// The reading half of a shard.

@@ -108,7 +108,7 @@ pub struct Stats {
     pub deliveries: Counter,
     /// Write calls made; `deliveries / writes` is the coalescing ratio.
     pub writes: Counter,
-    /// Gauge: bytes waiting in backlogs because their sockets were full.
+    /// Gauge: memory of the backlogs that wait because their sockets were full (`Backlog::held_bytes`).
     pub backlog_bytes: Counter,
     /// Messages that arrived in the shard's inbox from other threads.
     pub inbox_messages: Counter,

@@ -68,6 +68,11 @@ impl Raw {
         Raw { stream: server.tcp(), read: Vec::new() }
     }
 
+    /// The same over a stream with options of its own.
+    pub fn over(stream: TcpStream) -> Raw {
+        Raw { stream, read: Vec::new() }
+    }
+
     /// A connection that was upgraded.
     #[track_caller]
     pub fn upgraded(server: &Server) -> Raw {
@@ -80,10 +85,18 @@ impl Raw {
     /// A connection that was upgraded and has connected as the anonymous user.
     #[track_caller]
     pub fn connected(server: &Server) -> Raw {
-        let mut raw = Raw::upgraded(server);
-        raw.send(text(r#"{"id":1,"connect":{}}"#));
-        assert!(raw.reply().starts_with(r#"{"id":1,"connect":{"#));
+        let mut raw = Raw::dial(server);
+        raw.connect();
         raw
+    }
+
+    /// Upgrades and connects as the anonymous user.
+    #[track_caller]
+    pub fn connect(&mut self) {
+        self.send(UPGRADE);
+        self.expect_101();
+        self.send(text(r#"{"id":1,"connect":{}}"#));
+        assert!(self.reply().starts_with(r#"{"id":1,"connect":{"#));
     }
 
     /// The TCP connection.
@@ -129,7 +142,7 @@ impl Raw {
 
     /// The next frame: its opcode and payload; `None` when the server has closed.
     #[track_caller]
-    pub fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some(header) = frame::parse_server_header(&self.read).expect("the server breaks RFC 6455")
             {
@@ -151,7 +164,7 @@ impl Raw {
     /// The next frame, which must be text.
     #[track_caller]
     pub fn reply(&mut self) -> String {
-        match self.next() {
+        match self.next_frame() {
             Some((1, payload)) => String::from_utf8(payload).expect("text is UTF-8"),
             other => panic!("a text frame was to come, not {other:?}"),
         }
@@ -161,7 +174,7 @@ impl Raw {
     /// reason.
     #[track_caller]
     pub fn expect_close(&mut self, code: u16) -> String {
-        let Some((8, payload)) = self.next() else { panic!("close {code} was to come") };
+        let Some((8, payload)) = self.next_frame() else { panic!("close {code} was to come") };
         let (sent, reason) = payload.split_first_chunk().expect("a code");
         assert_eq!(u16::from_be_bytes(*sent), code, "{}", String::from_utf8_lossy(reason));
         String::from_utf8(reason.to_vec()).expect("a reason is UTF-8")
@@ -170,7 +183,7 @@ impl Raw {
     /// Checks that nothing more comes and the server closes in an orderly way.
     #[track_caller]
     pub fn expect_end(&mut self) {
-        assert_eq!(self.next(), None);
+        assert_eq!(self.next_frame(), None);
     }
 
     /// Reads some more; `false` at the end, which a reset is as well.

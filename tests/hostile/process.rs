@@ -2,10 +2,11 @@
 
 use std::fs;
 
-/// Memory of process `pid` in bytes: its share of every page that it has (PSS).
+/// Memory of process `pid` in bytes: its heaps and stacks, but not the pages of the binary, of which
+/// each server of a test run has its share.
 pub fn memory_bytes(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
