@@ -8,7 +8,7 @@ import { Raw, connected, next, watched, within } from "./client.mjs";
 let server;
 
 before(async () => {
-  server = await Server.start("[client]\nping_interval_ms = 500\npong_timeout_ms = 400");
+  server = await Server.start("[client]\nping_interval_ms = 1000\npong_timeout_ms = 900");
 });
 
 after(async () => assert.equal(await server.stop(), 0));

@@ -11,8 +11,8 @@ class OpenServer(Case):
     config = f"""
         insecure = true
         [client]
-        ping_interval_ms = 500
-        pong_timeout_ms = 400
+        ping_interval_ms = 1000
+        pong_timeout_ms = 900
         [client.token]
         hmac_secret_key = "{KEY}"
         [channel.without_namespace]
