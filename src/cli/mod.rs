@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 what was asked failed, with the reason on stderr; 2 the command line is
 //! wrong (clap's own code).
 
+mod bench;
 mod check_config;
 mod logging;
 mod serve;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 Start a server for this machine:      throng serve
 Start one with a configuration:       throng serve --config throng.toml
 Explain what a configuration does:    throng check-config throng.toml
+Measure what idle connections cost:   throng bench idle --connections 15000
 
 throng.example.toml explains every option. Log level: THRONG_LOG=debug (default info).")]
 struct Cli {
@@ -30,6 +32,9 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     CheckConfig(check_config::Args),
+    /// Load a server and measure what it costs
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 /// Runs the command line.
@@ -37,6 +42,18 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Bench(bench) => report(bench::run(bench)),
+    }
+}
+
+/// The exit code of a subcommand that tells why it failed.
+fn report(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -151,6 +151,19 @@ fn a_big_message_is_held_in_no_more_than_its_own_length() {
 }
 
 #[test]
+fn memory_follows_what_was_received() {
+    let mut bytes = last(BINARY, &vec![7; MESSAGE_BYTES_MAX]);
+    let mut inbound = Inbound::default();
+    let mut received_bytes = 0;
+    let before_the_end = bytes.len() - 1;
+    for read in bytes[..before_the_end].chunks_mut(500) {
+        received_bytes += read.len();
+        inbound.next(read, MESSAGE_BYTES_MAX).expect("legal");
+        assert!(inbound.held_bytes() <= size_of::<Partial>() + 2 * received_bytes);
+    }
+}
+
+#[test]
 fn many_tiny_fragments_make_one_message() {
     let count = 65_536;
     let mut bytes = fragment(BINARY, b"");

@@ -7,3 +7,4 @@ pub mod descriptors;
 pub mod listen;
 pub mod memory;
 pub mod processors;
+pub mod socket;

@@ -6,7 +6,7 @@
 
 use crate::conn::Key;
 use crate::protocol::{Disconnect, Unsubscribe, push};
-use crate::rooms::peer::{CONNECTED, PING_FRAMES, PONG_AWAITED, PONG_WINDOW};
+use crate::rooms::peer::{CONNECTED, EXPIRY_WATCHED, PING_FRAMES, PONG_AWAITED, PONG_WINDOW};
 use crate::rooms::{Failure, Peer, Rooms, TEXT};
 use crate::shard::Io;
 use crate::wire::{Control, OpCode};
@@ -34,8 +34,10 @@ impl Rooms {
         let peer = io.peer(key);
         let expires = peer.expires_at > 0
             || peer.more.as_ref().is_some_and(|more| more.details.iter().any(|detail| detail.expires_at > 0));
-        // With pings on the timer runs anyway, and setting it here would move the next ping.
-        if expires && self.shared.settings.ping_interval_ms == 0 {
+        // With pings on the timer runs anyway, and setting it here would move the next ping. Nor may a
+        // busy client move its next check out again and again.
+        if expires && self.shared.settings.ping_interval_ms == 0 && !peer.has(EXPIRY_WATCHED) {
+            peer.flags |= EXPIRY_WATCHED;
             io.set_timer(key, EXPIRY_CHECK_MS);
         }
     }
@@ -63,6 +65,7 @@ impl Rooms {
         let timeout_ms = u64::from(self.shared.settings.pong_timeout_ms);
         let peer = io.peer(key);
         if interval_ms == 0 {
+            peer.flags &= !EXPIRY_WATCHED;
             self.watch_expiry(io, key);
         } else if peer.has(PONG_WINDOW) {
             peer.flags &= !PONG_WINDOW;

@@ -92,11 +92,7 @@ impl Rooms {
 
     /// Handles one command; `false` if the connection reads no more.
     fn command(&mut self, io: &mut Io<Peer>, key: Key, command: Command<'_>) -> bool {
-        let peer = io.peer(key);
-        if peer.has(REFUSED) {
-            return false;
-        }
-        if !peer.has(CONNECTED) && !matches!(command.method, Method::Connect(_)) {
+        if !io.peer(key).has(CONNECTED) && !matches!(command.method, Method::Connect(_)) {
             return self.disconnect(io, key, Disconnect::BadRequest);
         }
         let id = command.id;
@@ -215,6 +211,10 @@ impl Service for Rooms {
     fn message(&mut self, io: &mut Io<Peer>, key: Key, _text: bool, payload: &mut [u8]) {
         self.replying_to = key;
         for line in protocol::lines(payload) {
+            // Once refused, nothing is read any more, not even to find that it is no command.
+            if io.peer(key).has(REFUSED) {
+                break;
+            }
             let goes_on = match protocol::parse_bytes(line) {
                 Ok(command) => self.command(io, key, command),
                 Err(_) => self.disconnect(io, key, Disconnect::BadRequest),

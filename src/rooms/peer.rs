@@ -48,6 +48,8 @@ pub(super) const PONG_WINDOW: u8 = 1 << 2;
 pub(super) const PONG_AWAITED: u8 = 1 << 3;
 /// The client asked for ping frames instead of `{}` messages.
 pub(super) const PING_FRAMES: u8 = 1 << 4;
+/// Set while the timer runs towards the next check of expiry, with pings off.
+pub(super) const EXPIRY_WATCHED: u8 = 1 << 5;
 
 /// What the rooms service keeps for one connection.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 use crate::conn::{CloseReason, Phase};
 use crate::protocol::code::Disconnect;
 use crate::shard::Io;
+use crate::wire::Refusal;
 
 /// Time between two steps of a drain.
 const STEP_MS: u64 = 50;
@@ -42,7 +43,7 @@ impl Drain {
                 self.closed += 1;
                 match connection.phase {
                     Phase::Open => io.close(key as u32, CloseReason::Disconnect(Disconnect::Shutdown)),
-                    Phase::Upgrading => io.fail(key as u32),
+                    Phase::Upgrading => io.refuse(key as u32, Refusal::Full),
                     _ => {}
                 }
             }

@@ -8,7 +8,7 @@
 //! - `stats.backlog_bytes` is the sum of all backlogs;
 //! - a socket is registered for writability exactly while its connection has a backlog.
 
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -18,12 +18,13 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, NO_OUTPUT, Phase};
+use crate::host;
 use crate::protocol::code::Disconnect;
 use crate::shard::clock::Clock;
 use crate::shard::output::{FrameId, Output};
 use crate::shard::wheel::Wheel;
 use crate::shard::{Settings, Stats};
-use crate::wire::{Control, OpCode, frame};
+use crate::wire::{Control, OpCode, Refusal, frame};
 
 /// A connection as shards keep it.
 pub type Conn<P> = Connection<TcpStream, P>;
@@ -189,6 +190,15 @@ impl<P> Io<P> {
         self.ended.push((key, reason));
     }
 
+    /// Answers a request that is not an upgrade we serve; the socket is closed once the answer is
+    /// written and the peer has closed, or after the close timeout.
+    pub(super) fn refuse(&mut self, key: Key, refusal: Refusal) {
+        self.stats.refusals.count(refusal);
+        self.answer_upgrade(key, |out| refusal.write_response(out));
+        self.connections[key as usize].phase = Phase::Lingering;
+        self.wheel.set(key, self.clock.now_ms(), self.settings.close_timeout_ms.into());
+    }
+
     /// Queues the raw bytes of an HTTP answer. Before a connection is open nothing else is sent.
     pub(super) fn answer_upgrade(&mut self, key: Key, encode: impl FnOnce(&mut Vec<u8>)) {
         let frame = self.output.frame(0, encode);
@@ -231,6 +241,18 @@ impl<P> Io<P> {
             let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(std::time::Duration::ZERO));
         }
         self.stats.connections.set(self.connections.len() as u64);
+    }
+
+    /// Gives back memory that connections which are gone needed. Nothing is queued.
+    pub(super) fn shrink(&mut self) {
+        self.connections.shrink_to_fit();
+        let keys = self.connections.iter().next_back().map_or(0, |(key, _)| key + 1);
+        self.wheel.shrink(keys);
+        self.output = Output::default();
+        self.ended.shrink_to_fit();
+        self.dead = Vec::new();
+        self.writing = Vec::new();
+        self.backlogged.shrink_to_fit();
     }
 
     /// Writes what this turn queued, one write for each connection.
@@ -371,7 +393,7 @@ const SLICES_MAX: usize = 64;
 /// Writes `frames` in order. Returns how many were written whole and how many bytes of the next
 /// one. A socket that takes no more is not an error.
 fn write_frames(
-    mut socket: &TcpStream,
+    socket: &TcpStream,
     output: &Output,
     frames: &[FrameId],
     writes: &mut u64,
@@ -380,13 +402,13 @@ fn write_frames(
     while done < frames.len() {
         let some = &frames[done..frames.len().min(done + SLICES_MAX)];
         let result = if let [frame] = some {
-            socket.write(output.bytes_of(*frame))
+            host::socket::send(socket, output.bytes_of(*frame))
         } else {
-            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             for (slice, frame) in slices.iter_mut().zip(some) {
-                *slice = io::IoSlice::new(output.bytes_of(*frame));
+                *slice = IoSlice::new(output.bytes_of(*frame));
             }
-            socket.write_vectored(&slices[..some.len()])
+            host::socket::send_vectored(socket, &slices[..some.len()])
         };
         let mut count = match result {
             Ok(count) => count,
@@ -408,16 +430,11 @@ fn write_frames(
 }
 
 /// Writes `backlog` until it is empty or the socket takes no more, which is not an error.
-fn drain_backlog(
-    mut socket: &TcpStream,
-    backlog: &mut Backlog,
-    now_ms: u64,
-    stats: &Stats,
-) -> io::Result<()> {
+fn drain_backlog(socket: &TcpStream, backlog: &mut Backlog, now_ms: u64, stats: &Stats) -> io::Result<()> {
     while backlog.held_bytes() > 0 {
-        let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let used = backlog.slices(&mut slices);
-        match socket.write_vectored(&slices[..used]) {
+        match host::socket::send_vectored(socket, &slices[..used]) {
             Ok(count) => {
                 stats.writes.add(1);
                 backlog.written(count, now_ms);

@@ -64,11 +64,14 @@ const INBOX_BATCH: usize = 4096;
 /// How often backlogs are checked for progress, at most.
 const STALL_CHECK_MS: u64 = 250;
 
+/// How long a shard that has memory to give back waits for a turn in which nothing happens.
+const SETTLE_MS: u64 = 500;
+
 /// A shard gives memory back once its connections fell below this part of what they were.
 const SHRINK_PART: usize = 2;
 
 /// Connections below which a fall is not worth giving memory back for.
-const SHRINK_MIN: usize = 1024;
+const SHRINK_MIN: usize = 256;
 
 /// The parts of a shard that must exist before its thread: with private descriptor tables every
 /// waker has to be open before the first table is copied.
@@ -200,7 +203,8 @@ impl<S: Service> Shard<S> {
         let stalls = (!self.io.backlogged.is_empty()).then_some(STALL_CHECK_MS);
         let door = self.door.retry_at_ms().map(|at_ms| at_ms.saturating_sub(now_ms));
         let drain = self.drain.as_ref().map(Drain::step_ms);
-        let next = [self.io.wheel.next_ms(now_ms), stalls, door, drain].into_iter().flatten().min();
+        let settle = self.should_shrink().then_some(SETTLE_MS);
+        let next = [self.io.wheel.next_ms(now_ms), stalls, door, drain, settle].into_iter().flatten().min();
         next.map(Duration::from_millis)
     }
 
@@ -298,16 +302,19 @@ impl<S: Service> Shard<S> {
     /// A turn in which nothing happened: gives memory back if far fewer connections are left.
     fn settle(&mut self) {
         self.io.output.shrink();
-        let held = self.io.connections.len();
-        if self.peak >= SHRINK_MIN && held < self.peak / SHRINK_PART {
-            self.io.connections.shrink_to_fit();
-            let keys = self.io.connections.iter().next_back().map_or(0, |(key, _)| key + 1);
-            self.io.wheel.shrink(keys);
-            self.reader.shrink();
+        if self.should_shrink() {
+            self.io.shrink();
             self.service.shrink();
+            self.reader.shrink();
+            self.due = Vec::new();
             memory::trim();
-            self.peak = held;
+            self.peak = self.io.connections.len();
         }
+    }
+
+    /// Whether so many connections have gone that their memory should go too.
+    fn should_shrink(&self) -> bool {
+        self.peak >= SHRINK_MIN && self.io.connections.len() < self.peak / SHRINK_PART
     }
 }
 

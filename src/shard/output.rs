@@ -17,7 +17,7 @@ use crate::conn::{Key, NO_OUTPUT};
 pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Capacity that the buffer keeps while its shard is idle.
-const OUTPUT_BYTES_IDLE: usize = 16 * 1024;
+const OUTPUT_BYTES_IDLE: usize = 64 * 1024;
 
 /// A frame of this turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

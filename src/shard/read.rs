@@ -7,9 +7,10 @@
 //! readiness is edge-triggered and would not be told again.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 
 use crate::conn::{CloseReason, ConnectionId, Event, Inbound, Key, Phase};
+use crate::host;
 use crate::shard::settings::Origins;
 use crate::shard::{Io, Service, is_current};
 use crate::wire::{Control, OpCode, Refusal, Request, origin, upgrade};
@@ -69,8 +70,8 @@ impl Reader {
                 self.more.push(id);
                 return;
             }
-            let mut socket = &io.connections[id.key as usize].socket;
-            match socket.read(&mut self.buffer) {
+            let socket = &io.connections[id.key as usize].socket;
+            match host::socket::receive(socket, &mut self.buffer) {
                 Ok(0) => return io.finish(id.key),
                 Ok(count) => {
                     total += count;
@@ -117,12 +118,13 @@ impl Reader {
     /// The deadline for the upgrade request of `key` has passed.
     pub(super) fn time_out<P>(&mut self, io: &mut Io<P>, key: Key) {
         self.heads.remove(&key);
-        refuse(io, key, Refusal::Timeout);
+        io.refuse(key, Refusal::Timeout);
     }
 
-    /// Gives memory back after a storm of requests that came in parts.
+    /// Gives back memory that connections which are gone needed.
     pub(super) fn shrink(&mut self) {
         self.heads.shrink_to_fit();
+        self.more.shrink_to_fit();
     }
 
     /// Frees what is kept for a connection that is gone.
@@ -138,12 +140,12 @@ fn try_upgrade<S: Service>(io: &mut Io<S::Peer>, service: &mut S, key: Key, byte
         Ok(None) => return None,
         Ok(Some(parsed)) => parsed,
         Err(refusal) => {
-            refuse(io, key, refusal);
+            io.refuse(key, refusal);
             return Some(bytes.len());
         }
     };
     if let Some(refusal) = refusal(io, &request) {
-        refuse(io, key, refusal);
+        io.refuse(key, refusal);
         return Some(bytes.len());
     }
     let protocol = upgrade::select_protocol(&request, io.settings.subprotocols);
@@ -165,15 +167,6 @@ fn refusal<P>(io: &Io<P>, request: &Request<'_>) -> Option<Refusal> {
         (Some(page), Origins::Loopback) => origin::is_loopback_origin(page),
     };
     (!allowed).then_some(Refusal::Origin)
-}
-
-/// Answers a request that is not an upgrade we serve, and closes once the answer is written and
-/// the peer has closed, or after the close timeout.
-fn refuse<P>(io: &mut Io<P>, key: Key, refusal: Refusal) {
-    io.stats.refusals.count(refusal);
-    io.answer_upgrade(key, |out| refusal.write_response(out));
-    io.connections[key as usize].phase = Phase::Lingering;
-    io.wheel.set(key, io.clock.now_ms(), io.settings.close_timeout_ms.into());
 }
 
 /// Decodes `bytes` and hands what they hold to the service.

@@ -29,7 +29,7 @@ pub struct Settings {
     pub accept_batch: usize,
     /// Longest message a client may send; longer ones close it with 1009.
     pub message_bytes_max: usize,
-    /// Bytes one connection may have waiting; over it is closed with 3008.
+    /// Bytes one connection may have waiting, each frame counted with 128 more; over it is closed with 3008.
     pub backlog_bytes_max: usize,
     /// Bytes that all connections of the shard together may have waiting.
     pub backlog_total_bytes_max: usize,

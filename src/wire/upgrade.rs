@@ -65,10 +65,14 @@ impl<'a> Request<'a> {
 pub fn parse(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Refusal> {
     let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
-    let head_bytes = match parsed.parse_with_uninit_headers(bytes, &mut headers) {
-        Ok(httparse::Status::Complete(head_bytes)) if head_bytes <= UPGRADE_BYTES_MAX => head_bytes,
-        Ok(httparse::Status::Partial) if bytes.len() < UPGRADE_BYTES_MAX => return Ok(None),
-        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLong),
+    // What lies beyond the limit is not looked at, so that a long read is judged as short ones are.
+    let head = &bytes[..bytes.len().min(UPGRADE_BYTES_MAX)];
+    let head_bytes = match parsed.parse_with_uninit_headers(head, &mut headers) {
+        Ok(httparse::Status::Complete(head_bytes)) => head_bytes,
+        Ok(httparse::Status::Partial) if head.len() < UPGRADE_BYTES_MAX => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(Refusal::TooLong);
+        }
         Err(httparse::Error::Version) => return Err(Refusal::BadRequest(Fault::HttpVersion)),
         Err(_) => return Err(Refusal::BadRequest(Fault::NotHttp)),
     };

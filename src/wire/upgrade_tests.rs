@@ -68,6 +68,13 @@ fn header_names_and_tokens_are_read_in_any_case_and_from_lists() {
 }
 
 #[test]
+fn a_list_may_be_spread_over_lines_in_any_order() {
+    let lists = ["Upgrade: websocket", "Upgrade: h2c", "Connection: Upgrade", "Connection: keep-alive"];
+    let text = request_of(&[&[GOOD[0], GOOD[3], GOOD[4]][..], &lists].concat());
+    assert_eq!(parsed(&text).host, "throng.example");
+}
+
+#[test]
 fn a_tls_client_hello_is_refused_at_its_first_byte() {
     assert_eq!(parse(&[0x16]), Err(Refusal::BadRequest(Fault::NotHttp)));
     assert_eq!(parse(&[0x16, 0x03, 0x01]), Err(Refusal::BadRequest(Fault::NotHttp)));
@@ -148,6 +155,8 @@ fn a_head_over_the_limit_gets_431_whether_complete_or_not() {
     assert_eq!(refusal(&text), Some(Refusal::TooLong));
     assert_eq!(parse(&text.as_bytes()[..UPGRADE_BYTES_MAX - 1]), Ok(None));
     assert_eq!(parse(&text.as_bytes()[..UPGRADE_BYTES_MAX]), Err(Refusal::TooLong));
+    let bad_beyond = format!("{}\0", &text[..UPGRADE_BYTES_MAX]);
+    assert_eq!(refusal(&bad_beyond), Some(Refusal::TooLong), "bytes beyond the limit do not matter");
     let many = request_of(&["X: 1"; HEADERS_MAX + 1]);
     assert_eq!(refusal(&many), Some(Refusal::TooLong));
 }

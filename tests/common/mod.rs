@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use client::Client;
 pub use metrics::Metrics;
 pub use server::Server;
-pub use token::{SECRET, now_s, token, token_signed};
+pub use token::{SECRET, WITH_TOKENS, now_s, token, token_signed};
 
 /// Longest wait for anything. Long, because it costs nothing unless a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);

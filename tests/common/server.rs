@@ -128,6 +128,19 @@ impl Server {
         exchange(self.tcp(), request)
     }
 
+    /// Sends `request` to the clients' port as it is and returns the head of the response, which an
+    /// upgrade that succeeded ends with.
+    pub fn response_head(&self, request: &[u8]) -> String {
+        let mut stream = self.tcp();
+        stream.write_all(request).unwrap();
+        let mut head = String::new();
+        let mut lines = BufReader::new(stream);
+        while !head.ends_with("\r\n\r\n") {
+            assert!(lines.read_line(&mut head).unwrap() > 0, "the response ends in its head: {head:?}");
+        }
+        head
+    }
+
     /// Status line, headers and body of `GET path` at the admin port.
     pub fn admin_get(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nHost: throng\r\nConnection: close\r\n\r\n");

@@ -1,0 +1,204 @@
+//! `throng bench`: parses, and hands over to [`crate::load`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use jsonwebtoken::EncodingKey;
+
+use crate::load::dialect::{Dialect, Identity, Rooms};
+use crate::load::fanout::{self, FanoutOptions};
+use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
+
+/// One question per subcommand.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// What N idle connections cost: memory on both sides of the kernel boundary, CPU to connect and to hold
+    Idle(IdleArgs),
+    /// What one delivery costs: a publisher, M members, K publishes in flight, as a closed loop
+    Fanout(FanoutArgs),
+}
+
+/// Which server, and how the generator reaches it.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// The server, as ws://HOST:PORT/PATH [default: start `throng serve` as a child]
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+    /// Process of the server at --target; without it there are no server figures
+    #[arg(long, requires = "target")]
+    pid: Option<u32>,
+    /// Arguments for the `throng serve` that is started, split at spaces
+    #[arg(long, default_value = "", allow_hyphen_values = true, conflicts_with = "target")]
+    serve_args: String,
+    /// How the server is spoken to
+    #[arg(long, value_enum, default_value_t = Dialect::Centrifuge)]
+    dialect: Dialect,
+    /// Loopback addresses to connect from, 0 for the kernel's choice [default: one per 7000 connections]
+    #[arg(long, value_name = "N")]
+    source_ips: Option<u64>,
+    /// Write the report to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// `throng bench idle`.
+#[derive(Debug, Args)]
+pub struct IdleArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Connections to open
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    connections: u64,
+    /// Threads of the generator, each with a descriptor table of its own [default: as few as hold them]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Option<u64>,
+    /// Seconds to hold the connections once they are open
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    hold: u64,
+    /// Rooms, each connection joins one [default: one per 1000 connections]
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..))]
+    rooms: Option<u64>,
+    /// Connect only, join no room
+    #[arg(long, conflicts_with = "rooms")]
+    no_subscribe: bool,
+    /// Give each connection a token of its own, with sub "user-<i>"
+    #[arg(long, requires = "token_secret")]
+    named: bool,
+    /// HMAC secret (HS256) that signs the tokens of --named
+    #[arg(long, value_name = "S")]
+    token_secret: Option<String>,
+}
+
+/// `throng bench fanout`.
+#[derive(Debug, Args)]
+pub struct FanoutArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Members beside the publisher
+    #[arg(long, value_name = "M", default_value_t = 1_000)]
+    members: u64,
+    /// Publishes written at once; the next follow when every member has all of them
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    in_flight: u64,
+    /// Rooms each member is in; publishes go to them in turn
+    #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    rooms_per_connection: u64,
+    /// Seconds to measure
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+    /// Seconds to run before measuring
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    warm_up_seconds: f64,
+    /// Bytes of each payload: of `data` in the centrifuge dialect, of the frame's payload in raw
+    #[arg(long, value_name = "B", default_value_t = 64)]
+    payload_bytes: usize,
+    /// Receiving threads
+    #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    threads: u64,
+}
+
+/// Runs one benchmark.
+///
+/// # Errors
+///
+/// Why it could not run, as a sentence for stderr.
+pub fn run(bench: Bench) -> Result<(), String> {
+    match bench {
+        Bench::Idle(args) => idle::run(&args.into()),
+        Bench::Fanout(args) => fanout::run(&args.into()),
+    }
+}
+
+impl From<IdleArgs> for IdleOptions {
+    fn from(args: IdleArgs) -> Self {
+        let rooms = args.rooms.unwrap_or(args.connections.div_ceil(CONNECTIONS_PER_ROOM));
+        let secret = args.token_secret.filter(|_| args.named);
+        Self {
+            target: args.target.target,
+            pid: args.target.pid,
+            serve_args: args.target.serve_args,
+            dialect: args.target.dialect,
+            connections: args.connections,
+            threads: args.threads,
+            source_ips: args.target.source_ips,
+            hold_seconds: args.hold,
+            rooms: if args.no_subscribe { Rooms::None } else { Rooms::Spread(rooms) },
+            identity: secret.map_or(Identity::Anonymous, |secret| {
+                Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
+            }),
+            json: args.target.json,
+        }
+    }
+}
+
+impl From<FanoutArgs> for FanoutOptions {
+    fn from(args: FanoutArgs) -> Self {
+        Self {
+            target: args.target.target,
+            pid: args.target.pid,
+            serve_args: args.target.serve_args,
+            dialect: args.target.dialect,
+            members: args.members,
+            in_flight: args.in_flight,
+            rooms_per_connection: args.rooms_per_connection,
+            warm_up_seconds: args.warm_up_seconds,
+            seconds: args.seconds,
+            payload_bytes: args.payload_bytes,
+            threads: args.threads,
+            source_ips: args.target.source_ips,
+            json: args.target.json,
+        }
+    }
+}
+
+/// Seconds as a fraction, finite and not negative.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("seconds must be a number from 0 to 86400".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        bench: Bench,
+    }
+
+    fn parse(line: &str) -> Result<Bench, clap::Error> {
+        Line::try_parse_from(line.split(' ')).map(|line| line.bench)
+    }
+
+    #[test]
+    fn rooms_default_to_one_per_thousand_connections() {
+        let Ok(Bench::Idle(args)) = parse("bench idle --connections 2500") else { panic!("is valid") };
+        assert_eq!(IdleOptions::from(args).rooms, Rooms::Spread(3));
+        let Ok(Bench::Idle(args)) = parse("bench idle --connections 9 --no-subscribe") else {
+            panic!("is valid")
+        };
+        assert_eq!(IdleOptions::from(args).rooms, Rooms::None);
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_before_anything_starts() {
+        for line in [
+            "bench idle",
+            "bench idle --connections 0",
+            "bench idle --connections 1 --named",
+            "bench idle --connections 1 --pid 1",
+            "bench idle --connections 1 --dialect klingon",
+            "bench fanout --in-flight 0",
+            "bench fanout --seconds -1",
+            "bench fanout --seconds NaN",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert!(parse("bench fanout --members 10 --in-flight 4 --dialect raw").is_ok());
+    }
+}

@@ -1,0 +1,42 @@
+//! Sending and receiving on a connection's socket: one system call each and nothing around it.
+//!
+//! libc's `send`, `writev` and `recv` are cancellation points: in a process with threads each call
+//! costs two atomic operations more than the system call. rustix makes the system call itself.
+//!
+//! `WouldBlock` is no failure: it says that the socket is full, or empty.
+
+use std::io::{self, IoSlice};
+use std::net::TcpStream;
+
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send as send_bytes, sendmsg};
+
+/// A peer that is gone is an error of the call, not a signal to the process.
+const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
+
+/// Sends the front of `bytes`; returns how many the kernel took.
+///
+/// # Errors
+///
+/// `WouldBlock`, or the connection is gone.
+pub fn send(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(send_bytes(socket, bytes, FLAGS)?)
+}
+
+/// Sends the front of `slices`, at most 1,024 of them (`UIO_MAXIOV`), in one write.
+///
+/// # Errors
+///
+/// As `send`.
+pub fn send_vectored(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), FLAGS)?)
+}
+
+/// Receives into the front of `buffer`; 0 is the end of what the peer sends.
+///
+/// # Errors
+///
+/// As `send`.
+pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (received, _) = recv(socket, buffer, RecvFlags::DONTWAIT)?;
+    Ok(received)
+}

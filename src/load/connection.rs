@@ -1,0 +1,311 @@
+//! One connection of the generator, without its socket: from upgrade over greeting to counting.
+//!
+//! Bytes that the server sent go in through [`Connection::receive`]; what has to be sent comes out as
+//! bytes. A whole connection holds no memory beyond this struct: a buffer exists only while a frame
+//! is incomplete.
+//!
+//! Absent on purpose: the socket, the clock and the counters' owner, so that every step is tested
+//! on bytes alone.
+
+use super::dialect::{Dialect, Identity, Line, Rooms, sequence};
+use super::{frame, target};
+
+/// What every connection of one run says.
+#[derive(Clone)]
+pub struct Script {
+    /// How the server is spoken to.
+    pub dialect: Dialect,
+    /// Rooms to join.
+    pub rooms: Rooms,
+    /// Tokens to bring.
+    pub identity: Identity,
+    /// The upgrade request, whole.
+    pub upgrade_request: Vec<u8>,
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The TCP connect is under way; nothing is sent yet.
+    Connecting,
+    /// The upgrade request is sent.
+    Upgrading,
+    /// The greeting is sent and replies are due.
+    Greeting,
+    /// It connected and joined its rooms.
+    Whole,
+}
+
+/// State of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Bytes of an incomplete frame; empty for almost every connection at almost every time.
+    pub partial: Box<[u8]>,
+    /// Messages received since it became whole; wraps never (4 billion per connection).
+    pub messages: u32,
+    replies_due: u16,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+// A million of these live in the generator beside the server that it measures.
+const _: () = assert!(size_of::<Connection>() <= 32);
+
+/// What a worker's connections received since it was last published.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages of rooms.
+    pub messages: u64,
+    /// Pings of either kind: the dialect's own and RFC 6455's.
+    pub pings: u64,
+    /// Replies with an error to commands after the greeting.
+    pub refusals: u64,
+}
+
+/// Checks the order of all messages that one connection receives.
+#[derive(Debug)]
+pub struct Witness {
+    /// Last sequence number seen per room. Number `s` is published to room `s % rooms`, and only
+    /// within a room is the order promised.
+    last: Vec<Option<u64>>,
+    /// Messages whose number was not above the one before.
+    pub reordered: u64,
+    /// Numbers skipped.
+    pub skipped: u64,
+    /// Bytes of the longest message: the line or frame payload that the server sent for it.
+    pub message_bytes: usize,
+}
+
+impl Witness {
+    /// A witness for publishes that go to `rooms` rooms (at least 1) in turn.
+    pub fn new(rooms: u64) -> Self {
+        Self { last: vec![None; rooms.max(1) as usize], reordered: 0, skipped: 0, message_bytes: 0 }
+    }
+
+    fn saw(&mut self, message: &[u8]) {
+        self.message_bytes = self.message_bytes.max(message.len());
+        let Some(number) = sequence(message) else { return };
+        let rooms = self.last.len() as u64;
+        let last = &mut self.last[(number % rooms) as usize];
+        match *last {
+            Some(before) if number <= before => self.reordered += 1,
+            Some(before) => self.skipped += (number - before) / rooms - 1,
+            None => {}
+        }
+        *last = (*last).max(Some(number));
+    }
+}
+
+impl Connection {
+    /// A connection whose TCP connect is under way.
+    pub fn new() -> Self {
+        Self { partial: Box::default(), messages: 0, replies_due: 0, stage: Stage::Connecting }
+    }
+
+    /// Takes what it can of `bytes` and says how many that were; the caller keeps the rest and brings
+    /// it again with what follows. What has to be sent is appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ends, in words that many connections may share, so that they can be counted.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        index: u64,
+        script: &Script,
+        out: &mut Vec<u8>,
+        tally: &mut Tally,
+        mut witness: Option<&mut Witness>,
+    ) -> Result<usize, String> {
+        let mut taken = 0;
+        if self.stage == Stage::Upgrading {
+            let Some(head_bytes) = target::parse_upgrade_response(bytes)? else { return Ok(0) };
+            taken = head_bytes;
+            self.greet(index, script, out)?;
+        }
+        while let Some(frame) = frame::decode(&bytes[taken..]).map_err(|error| error.to_string())? {
+            taken += frame.frame_bytes;
+            match frame.opcode {
+                frame::TEXT | frame::BINARY => {
+                    self.text(frame.payload, script.dialect, out, tally, witness.as_deref_mut())?;
+                }
+                frame::PING => {
+                    tally.pings += 1;
+                    frame::encode(out, frame::PONG, mask(index), frame.payload);
+                }
+                frame::CLOSE => return Err(close_reason(frame.payload)),
+                _ => {}
+            }
+        }
+        Ok(taken)
+    }
+
+    fn greet(&mut self, index: u64, script: &Script, out: &mut Vec<u8>) -> Result<(), String> {
+        self.replies_due = script.dialect.replies_due(script.rooms);
+        if self.replies_due == 0 {
+            self.stage = Stage::Whole;
+            return Ok(());
+        }
+        self.stage = Stage::Greeting;
+        let text = script.dialect.greeting(index, script.rooms, &script.identity)?;
+        frame::encode(out, frame::TEXT, mask(index), text.as_bytes());
+        Ok(())
+    }
+
+    fn text(
+        &mut self,
+        mut text: &[u8],
+        dialect: Dialect,
+        out: &mut Vec<u8>,
+        tally: &mut Tally,
+        mut witness: Option<&mut Witness>,
+    ) -> Result<(), String> {
+        while !text.is_empty() {
+            let line;
+            (line, text) = dialect.split_line(text);
+            match dialect.classify(line) {
+                Line::Message => {
+                    self.messages += 1;
+                    tally.messages += 1;
+                    if let Some(witness) = witness.as_deref_mut() {
+                        witness.saw(line);
+                    }
+                }
+                Line::Ping => {
+                    tally.pings += 1;
+                    frame::encode(out, frame::TEXT, mask(tally.pings), b"{}");
+                }
+                Line::Reply if self.stage == Stage::Greeting => {
+                    self.replies_due -= 1;
+                    if self.replies_due == 0 {
+                        self.stage = Stage::Whole;
+                    }
+                }
+                Line::Refusal if self.stage == Stage::Greeting => {
+                    return Err(format!("the greeting was refused: {}", String::from_utf8_lossy(line)));
+                }
+                Line::Refusal => tally.refusals += 1,
+                Line::Reply | Line::Other => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A mask that differs between frames, so that a server has to apply it.
+pub fn mask(number: u64) -> [u8; 4] {
+    ((number as u32).wrapping_mul(0x9E37_79B9) | 1).to_le_bytes()
+}
+
+fn close_reason(payload: &[u8]) -> String {
+    match payload {
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            format!("closed by the server: {code} {}", String::from_utf8_lossy(reason)).trim_end().to_owned()
+        }
+        _ => "closed by the server without a code".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::target::Target;
+
+    const UPGRADED: &[u8] = b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+    fn script(dialect: Dialect) -> Script {
+        let upgrade_request = Target::parse("ws://127.0.0.1:1/").unwrap().upgrade_request();
+        Script { dialect, rooms: Rooms::Spread(1), identity: Identity::Anonymous, upgrade_request }
+    }
+
+    fn text_frame(text: &str) -> Vec<u8> {
+        let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+        [&[0x81, 126], &length[..], text.as_bytes()].concat()
+    }
+
+    /// Feeds `bytes` cut into pieces of `piece` bytes, as `worker` does; gives what was sent.
+    fn feed(connection: &mut Connection, bytes: &[u8], piece: usize, tally: &mut Tally) -> Vec<u8> {
+        let (script, mut out) = (script(Dialect::Centrifuge), Vec::new());
+        for piece in bytes.chunks(piece) {
+            let held = [&connection.partial, piece].concat();
+            let taken = connection.receive(&held, 0, &script, &mut out, tally, None).unwrap();
+            connection.partial = held[taken..].into();
+        }
+        out
+    }
+
+    #[test]
+    fn a_connection_becomes_whole_and_counts_however_its_bytes_are_cut() {
+        let message = r#"{"push":{"channel":"bench-0","pub":{"data":1}}}"#;
+        let bytes = [
+            UPGRADED.to_vec(),
+            text_frame(r#"{"id":1,"connect":{"client":"a","ping":25,"pong":true}}"#),
+            text_frame("{\"id\":2,\"subscribe\":{}}\n{}"),
+            text_frame(&[message; 3].join("\n")),
+        ]
+        .concat();
+        for piece in 1..=bytes.len() {
+            let (mut connection, mut tally) = (Connection::new(), Tally::default());
+            connection.stage = Stage::Upgrading;
+            let sent = feed(&mut connection, &bytes, piece, &mut tally);
+            assert_eq!(connection.stage, Stage::Whole);
+            assert_eq!((connection.messages, connection.partial.len()), (3, 0), "pieces of {piece}");
+            assert_eq!(tally, Tally { messages: 3, pings: 1, refusals: 0 });
+            assert_eq!(&sent[sent.len() - 8..sent.len() - 6], [0x81, 0x82], "the pong is the last frame");
+        }
+    }
+
+    #[test]
+    fn a_refused_greeting_ends_the_connection_with_the_servers_words() {
+        let (mut out, mut tally) = (Vec::new(), Tally::default());
+        let mut connection = Connection { stage: Stage::Greeting, replies_due: 2, ..Connection::new() };
+        let bytes = text_frame(r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#);
+        let script = script(Dialect::Centrifuge);
+        let ended = connection.receive(&bytes, 0, &script, &mut out, &mut tally, None).unwrap_err();
+        assert!(ended.contains("permission denied"));
+    }
+
+    #[test]
+    fn a_raw_connection_is_whole_at_the_upgrade_and_each_frame_is_a_message() {
+        let (mut out, mut tally) = (Vec::new(), Tally::default());
+        let mut connection = Connection { stage: Stage::Upgrading, ..Connection::new() };
+        let bytes = [UPGRADED, &text_frame("a\nb"), &text_frame("{}")].concat();
+        let script = script(Dialect::Raw);
+        assert_eq!(connection.receive(&bytes, 0, &script, &mut out, &mut tally, None), Ok(bytes.len()));
+        assert_eq!((connection.stage, tally.messages, out.len()), (Stage::Whole, 2, 0));
+    }
+
+    #[test]
+    fn a_native_ping_is_answered_with_its_payload_and_a_close_gives_its_code() {
+        let (mut out, mut tally) = (Vec::new(), Tally::default());
+        let script = script(Dialect::Raw);
+        let mut connection = Connection { stage: Stage::Whole, ..Connection::new() };
+        connection.receive(&[0x89, 2, b'h', b'i'], 0, &script, &mut out, &mut tally, None).unwrap();
+        assert_eq!((out[0], out[1], out.len(), tally.pings), (0x8A, 0x82, 8, 1));
+        let close = [0x88, 6, 0x0B, 0xC0, b's', b'l', b'o', b'w'];
+        let ended = connection.receive(&close, 0, &script, &mut out, &mut tally, None);
+        assert_eq!(ended, Err("closed by the server: 3008 slow".to_owned()));
+    }
+
+    #[test]
+    fn a_witness_sees_gaps_and_order_within_each_room() {
+        let mut witness = Witness::new(2);
+        let mut saw = |number: u64| {
+            let mut message = Vec::new();
+            Dialect::Raw.publish(&mut message, number, 0, 64);
+            witness.saw(&message);
+        };
+        // Rooms 0 and 1 in turn; across rooms any order is fine, 4 and 6 are missing, 3 comes twice.
+        for number in [1, 0, 2, 3, 3, 8, 5] {
+            saw(number);
+        }
+        assert_eq!((witness.reordered, witness.skipped, witness.message_bytes), (1, 2, 64));
+    }
+}

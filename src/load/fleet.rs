@@ -1,0 +1,274 @@
+//! All connections of one run: how they are spread over threads, and what the threads share.
+//!
+//! Every worker thread has a descriptor table of its own, so RLIMIT_NOFILE counts per thread. What
+//! threads share (pollers and their wakers) is therefore opened here, before any of them starts; a
+//! worker's copy of such a descriptor has the same number in its own table.
+//!
+//! Counters are atomics that each worker adds to once per batch of events, not once per message.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, mpsc::Sender};
+use std::thread::JoinHandle;
+
+use hdrhistogram::Histogram;
+use mio::{Poll, Waker};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::connection::Script;
+use super::publisher::PublishPlan;
+use super::worker::{self, WAKE};
+
+/// Connections under way at once per worker: half of the smallest usual accept queue (somaxconn 512
+/// to 4096), so that no SYN is dropped and tried again a second later.
+pub const OPENING_MAX: usize = 256;
+
+/// Descriptors a worker keeps for what is not a connection.
+const DESCRIPTORS_RESERVED: u64 = 1_000;
+
+/// What a fleet is to be.
+pub struct FleetPlan {
+    /// Where every connection goes.
+    pub address: SocketAddr,
+    /// What every connection says.
+    pub script: Script,
+    /// Connections to open, over all threads.
+    pub connections: u64,
+    /// Worker threads.
+    pub threads: u64,
+    /// Loopback source addresses that connections take in turn; 0 leaves the choice to the kernel.
+    pub source_ips: u64,
+    /// What the first connection of the first worker publishes, if the run publishes.
+    pub publish: Option<PublishPlan>,
+}
+
+/// What the workers are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Open connections and answer pings.
+    Open = 0,
+    /// Publish, but keep no times.
+    WarmUp = 1,
+    /// Publish and keep times.
+    Measure = 2,
+    /// Finish the round under way and start no other.
+    Drain = 3,
+    /// Close everything and end.
+    Close = 4,
+}
+
+/// What reaches the scenario's thread.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// One worker's connections are all whole or failed.
+    Opened,
+    /// The last round has reached every member.
+    Drained,
+    /// The user asked to stop (SIGINT or SIGTERM).
+    Interrupted,
+}
+
+/// Totals over all workers.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections that became whole.
+    pub whole: AtomicU64,
+    /// Connections that ended before they were whole.
+    pub failed: AtomicU64,
+    /// Connections that were whole and that the server ended.
+    pub dropped: AtomicU64,
+    /// Pings received, each answered.
+    pub pings: AtomicU64,
+    /// Messages received.
+    pub messages: AtomicU64,
+    /// Reads that brought bytes.
+    pub reads: AtomicU64,
+    /// Bytes read.
+    pub read_bytes: AtomicU64,
+    /// Replies with an error to a publish.
+    pub refusals: AtomicU64,
+    /// Publishes sent.
+    pub published: AtomicU64,
+    /// The count of messages at which the publisher goes on.
+    pub goal: AtomicU64,
+    phase: AtomicU8,
+}
+
+impl Counters {
+    /// The present phase's number; compare with `Phase as u8`.
+    pub fn phase(&self) -> u8 {
+        self.phase.load(SeqCst)
+    }
+}
+
+/// What one worker knows at the end; merged over all of them.
+#[derive(Default)]
+pub struct Outcome {
+    /// Failures before a connection was whole, by reason.
+    pub failures: BTreeMap<String, u64>,
+    /// Ends by the server after it was whole, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Messages that live members did not get.
+    pub lost: u64,
+    /// Messages that live members got more often than once.
+    pub duplicated: u64,
+    /// Out of order at the witnesses (one connection per worker).
+    pub reordered: u64,
+    /// Missing numbers at the witnesses.
+    pub skipped: u64,
+    /// Bytes of a message as the server sent it.
+    pub message_bytes: usize,
+    /// Times of rounds in µs, from the worker that published.
+    pub rounds_us: Option<Histogram<u64>>,
+}
+
+impl Outcome {
+    fn merge(&mut self, other: Self) {
+        for (into, from) in [(&mut self.failures, other.failures), (&mut self.drops, other.drops)] {
+            for (reason, count) in from {
+                *into.entry(reason).or_default() += count;
+            }
+        }
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.skipped += other.skipped;
+        self.message_bytes = self.message_bytes.max(other.message_bytes);
+        self.rounds_us = self.rounds_us.take().or(other.rounds_us);
+    }
+}
+
+/// The running workers.
+pub struct Fleet {
+    workers: Vec<(Arc<Waker>, JoinHandle<Outcome>)>,
+    /// Totals, as fresh as the workers' last batches.
+    pub counters: Arc<Counters>,
+}
+
+impl Fleet {
+    /// Raises RLIMIT_NOFILE to its hard limit and starts the workers, which begin to open at once.
+    ///
+    /// # Errors
+    ///
+    /// The connections do not fit in the threads' descriptor tables, or a poller or thread cannot be made.
+    pub fn start(plan: FleetPlan, notices: &Sender<Notice>) -> Result<Self, String> {
+        let per_thread = connections_per_thread_max(raise_descriptor_limit()?);
+        if plan.connections.div_ceil(plan.threads.max(1)) > per_thread {
+            return Err(format!(
+                "{} threads hold {} connections (RLIMIT_NOFILE allows {per_thread} in each); {} need --threads {}",
+                plan.threads,
+                plan.threads * per_thread,
+                plan.connections,
+                plan.connections.div_ceil(per_thread)
+            ));
+        }
+        let pollers = (0..plan.threads).map(|_| poller()).collect::<io::Result<Vec<_>>>();
+        let pollers = pollers.map_err(|error| format!("a poller cannot be made: {error}"))?;
+        let counters = Arc::new(Counters::default());
+        let publisher_waker = Arc::clone(&pollers[0].1);
+        let plan = Arc::new(plan);
+        let mut workers = Vec::new();
+        for (number, (poll, waker)) in pollers.into_iter().enumerate() {
+            let seat = worker::Seat {
+                number: number as u64,
+                plan: Arc::clone(&plan),
+                counters: Arc::clone(&counters),
+                notices: notices.clone(),
+                publisher_waker: Arc::clone(&publisher_waker),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("load-{number}"))
+                .spawn(move || worker::run(seat, poll))
+                .map_err(|error| format!("worker thread {number} cannot be started: {error}"))?;
+            workers.push((waker, thread));
+        }
+        Ok(Self { workers, counters })
+    }
+
+    /// As few threads as hold `connections` under the present hard limit of descriptors.
+    ///
+    /// # Errors
+    ///
+    /// As [`raise_descriptor_limit`].
+    pub fn threads_needed(connections: u64) -> Result<u64, String> {
+        Ok(connections.div_ceil(connections_per_thread_max(raise_descriptor_limit()?)).max(1))
+    }
+
+    /// Worker threads running.
+    pub fn threads(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Tells every worker to go on to `phase`.
+    pub fn enter(&self, phase: Phase) {
+        self.counters.phase.store(phase as u8, SeqCst);
+        for (waker, _) in &self.workers {
+            // A full eventfd means that a wake-up is pending already, which is all this asks for.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Closes every connection, ends the workers and gives what they know.
+    pub fn close(self) -> Outcome {
+        self.enter(Phase::Close);
+        let mut outcome = Outcome::default();
+        for (_, thread) in self.workers {
+            match thread.join() {
+                Ok(part) => outcome.merge(part),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        outcome
+    }
+}
+
+fn poller() -> io::Result<(Poll, Arc<Waker>)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKE)?;
+    Ok((poll, Arc::new(waker)))
+}
+
+/// Raises the soft limit of descriptors to the hard one, which it returns.
+///
+/// # Errors
+///
+/// The kernel refuses, which it does not for a soft limit within the hard one.
+pub fn raise_descriptor_limit() -> Result<u64, String> {
+    let said = |error: nix::Error| format!("RLIMIT_NOFILE cannot be read or raised: {}", error.desc());
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(said)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(said)?;
+    Ok(hard)
+}
+
+/// Connections that one thread's table holds when RLIMIT_NOFILE is `limit`.
+pub fn connections_per_thread_max(limit: u64) -> u64 {
+    limit - DESCRIPTORS_RESERVED.min(limit / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_20000_holds_19000_connections_and_a_small_one_keeps_a_quarter_back() {
+        assert_eq!(connections_per_thread_max(20_000), 19_000);
+        assert_eq!(connections_per_thread_max(1_024), 768);
+    }
+
+    #[test]
+    fn outcomes_add_up_by_reason() {
+        let part = |reason: &str, lost| Outcome {
+            failures: BTreeMap::from([(reason.to_owned(), 2)]),
+            lost,
+            ..Outcome::default()
+        };
+        let mut all = Outcome::default();
+        all.merge(part("ECONNREFUSED", 1));
+        all.merge(part("ECONNREFUSED", 2));
+        all.merge(part("ETIMEDOUT", 0));
+        assert_eq!((all.failures["ECONNREFUSED"], all.failures["ETIMEDOUT"], all.lost), (4, 2, 3));
+    }
+}

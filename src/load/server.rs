@@ -1,0 +1,174 @@
+//! The server under load: a foreign one, or a `throng serve` of this same binary on free ports.
+
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::unistd::Pid;
+
+use super::probe::Probe;
+use super::target::{Target, ready_url};
+
+/// How long a child may take to end after SIGTERM.
+const STOP_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether it has.
+const STOP_LOOK: Duration = Duration::from_millis(5);
+
+/// A child server, ended by SIGTERM when this is dropped.
+pub struct ChildServer {
+    child: Child,
+    /// Where it takes clients.
+    pub url: String,
+}
+
+impl ChildServer {
+    /// Starts `throng serve` with `serve_args` (split at spaces) and waits for its readiness line.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started, or it ended or closed its output before it was ready.
+    pub fn start(serve_args: &str) -> Result<Self, String> {
+        let program = std::env::current_exe().map_err(|error| format!("this binary has no path: {error}"))?;
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.args(serve_args.split_whitespace());
+        Self::start_command(command)
+    }
+
+    fn start_command(mut command: Command) -> Result<Self, String> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // Its own group: a Ctrl-C in the terminal stops the run, and the run stops the server.
+        command.process_group(0);
+        let mut child = with_open_signals(|| command.spawn())
+            .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
+        let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
+        let mut server = Self { child, url: String::new() };
+        let mut lines = BufReader::new(stdout).lines();
+        for line in lines.by_ref().map_while(Result::ok) {
+            if let Some(url) = ready_url(&line) {
+                server.url = url.to_owned();
+                // Whatever it prints later must not block it, so somebody reads to the end.
+                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                return Ok(server);
+            }
+        }
+        let ended = server.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        Err(format!("the server {program} was never ready: {ended} (its messages are above)"))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// Runs `start` with no signal blocked: a child inherits the mask of the thread that starts it, and
+/// with [`super::interrupt`]'s it would never see the SIGTERM that is to end it.
+fn with_open_signals<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let before = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let started = start();
+    before.thread_set_mask()?;
+    started
+}
+
+impl ChildServer {
+    /// Asks the child to end, waits up to [`STOP_MAX`] and then ends it; how it ended.
+    fn stop(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
+        // It was not waited for, so the number is still its own.
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
+        let end = Instant::now() + STOP_MAX;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(STOP_LOOK);
+        }
+        self.child.kill()?;
+        self.child.wait()
+    }
+}
+
+impl Drop for ChildServer {
+    fn drop(&mut self) {
+        // Fails only for a child that has ended by itself, which the figures have shown by then.
+        let _ = self.stop();
+    }
+}
+
+/// The server under load, however it came to be.
+pub struct Server {
+    /// Present if this run started it.
+    _child: Option<ChildServer>,
+    /// Its URL as given or as printed by the child.
+    pub url: String,
+    /// The URL, parsed and resolved.
+    pub target: Target,
+    /// Its process, if known: without one there are no server figures.
+    pub probe: Option<Probe>,
+}
+
+impl Server {
+    /// Takes the server at `url`, whose process is `pid` if given; without a URL starts a child with
+    /// `serve_args`.
+    ///
+    /// # Errors
+    ///
+    /// The URL, the process or the child is not to be had: a sentence that says which and why.
+    pub fn resolve(url: Option<&str>, pid: Option<u32>, serve_args: &str) -> Result<Self, String> {
+        let (child, url, pid) = match url {
+            Some(url) => (None, url.to_owned(), pid),
+            None => {
+                let child = ChildServer::start(serve_args)?;
+                let (url, pid) = (child.url.clone(), child.pid());
+                (Some(child), url, Some(pid))
+            }
+        };
+        let target = Target::parse(&url)?;
+        let probe = pid.map(Probe::new).transpose()?;
+        Ok(Self { _child: child, url, target, probe })
+    }
+
+    /// CPU time of the server so far, or `None` if its process is unknown or gone.
+    pub fn cpu(&self) -> Option<Duration> {
+        self.probe.and_then(|probe| probe.cpu().ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_child_is_ready_at_its_line_and_ends_by_sigterm() {
+        // `interrupt` blocks SIGTERM in this process; a child must not inherit that, or it never ends.
+        SigSet::from(Signal::SIGTERM).thread_block().unwrap();
+        let line = "throng ready: clients ws://127.0.0.1:9/connection/websocket, admin http://127.0.0.1:8";
+        let mut server =
+            ChildServer::start_command(shell(&format!("echo booting; echo '{line}'; exec sleep 600")))
+                .unwrap();
+        assert_eq!(server.url, "ws://127.0.0.1:9/connection/websocket");
+        assert!(Probe::new(server.pid()).is_ok());
+        assert_eq!(server.stop().unwrap().signal(), Some(Signal::SIGTERM as i32));
+        assert!(Probe::new(server.pid()).is_err());
+    }
+
+    #[test]
+    fn a_child_that_ends_before_it_is_ready_is_an_error_with_its_status() {
+        let Err(error) = ChildServer::start_command(shell("echo no; exit 3")) else { panic!("never ready") };
+        assert!(error.contains("never ready") && error.contains('3'), "{error}");
+    }
+}

@@ -1,0 +1,372 @@
+//! One thread of the generator: its own descriptor table, its own poller, its share of the connections.
+//!
+//! It opens with a bounded number under way, reads everything into one shared buffer, and adds what it
+//! counted to the shared counters once per batch of events. Sockets are registered once, edge-triggered;
+//! a short read means that the socket is empty, so most events cost one `read`.
+//!
+//! Invariants: `opening` is the number of connections started and not settled (whole, or failed);
+//! every started connection settles once, and when the whole share has, the scenario is told.
+
+use std::io::{self, Read, Write};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, mpsc::Sender};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sched::{CloneFlags, unshare};
+
+use super::connection::{Connection, Stage, Tally, Witness};
+use super::fleet::{Counters, FleetPlan, Notice, OPENING_MAX, Outcome, Phase};
+use super::publisher::Publisher;
+use super::source;
+
+/// The token of a worker's waker; connections are numbered from 0.
+pub const WAKE: Token = Token(usize::MAX);
+
+/// The shared read buffer, and so the longest frame that a connection may receive.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// Events taken per poll.
+const EVENTS_MAX: usize = 1024;
+
+/// What a worker is given.
+pub struct Seat {
+    /// Its number, from 0; worker 0 publishes if the run does.
+    pub number: u64,
+    /// The run's plan.
+    pub plan: Arc<FleetPlan>,
+    /// The shared totals.
+    pub counters: Arc<Counters>,
+    /// Where the scenario listens.
+    pub notices: Sender<Notice>,
+    /// Wakes worker 0 when the last member's last message arrived elsewhere.
+    pub publisher_waker: Arc<Waker>,
+}
+
+/// A connection with its socket; `None` once it has ended.
+struct Slot {
+    stream: Option<TcpStream>,
+    connection: Connection,
+}
+
+/// What was counted since the shared counters were last brought up to date.
+#[derive(Default)]
+struct Fresh {
+    whole: u64,
+    failed: u64,
+    dropped: u64,
+    reads: u64,
+    read_bytes: u64,
+    tally: Tally,
+}
+
+struct Worker {
+    seat: Seat,
+    poll: Poll,
+    slots: Vec<Slot>,
+    /// Connections this worker opens.
+    share: usize,
+    opening: usize,
+    announced: bool,
+    buffer: Vec<u8>,
+    outbound: Vec<u8>,
+    fresh: Fresh,
+    witness: Witness,
+    publisher: Option<Publisher>,
+    /// Bytes of a round that the kernel did not take yet.
+    unsent: Vec<u8>,
+    measuring: bool,
+    drained: bool,
+    outcome: Outcome,
+}
+
+/// Runs worker `seat` on `poll` until the phase is [`Phase::Close`].
+pub fn run(seat: Seat, poll: Poll) -> Outcome {
+    // Without a table of its own this thread shares one with the others, and all it loses is room.
+    if let Err(error) = unshare(CloneFlags::CLONE_FILES) {
+        eprintln!("worker {}: no descriptor table of its own: {}", seat.number, error.desc());
+    }
+    let threads = seat.plan.threads;
+    let share = seat.plan.connections / threads + u64::from(seat.number < seat.plan.connections % threads);
+    let publisher = seat.plan.publish.filter(|_| seat.number == 0).map(Publisher::new);
+    let rooms = seat.plan.publish.map_or(1, |publish| publish.rooms);
+    let mut worker = Worker {
+        seat,
+        poll,
+        slots: Vec::with_capacity(share as usize),
+        share: share as usize,
+        opening: 0,
+        announced: false,
+        buffer: vec![0; BUFFER_BYTES],
+        outbound: Vec::new(),
+        fresh: Fresh::default(),
+        witness: Witness::new(rooms),
+        publisher,
+        unsent: Vec::new(),
+        measuring: false,
+        drained: false,
+        outcome: Outcome::default(),
+    };
+    worker.run();
+    worker.finish()
+}
+
+impl Worker {
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while self.seat.counters.phase() < Phase::Close as u8 {
+            self.open();
+            self.add_up();
+            self.drive_publisher();
+            if let Err(error) = self.poll.poll(&mut events, None) {
+                let interrupted = error.kind() == io::ErrorKind::Interrupted;
+                assert!(interrupted, "epoll_wait fails only for arguments that are ours: {error}");
+                continue;
+            }
+            for event in &events {
+                if event.token() == WAKE {
+                    continue;
+                }
+                let index = event.token().0;
+                if let Err(reason) = self.ready(index, event.is_read_closed()) {
+                    self.end(index, reason);
+                }
+            }
+        }
+        self.add_up();
+    }
+
+    /// Opens connections until [`OPENING_MAX`] are under way or the share is used up.
+    fn open(&mut self) {
+        while self.opening < OPENING_MAX && self.slots.len() < self.share {
+            let index = self.slots.len();
+            let plan = &self.seat.plan;
+            // Neighbours in time take different source addresses, so all of them fill evenly.
+            let source =
+                (plan.source_ips > 0).then(|| source::source_address(self.number(index) % plan.source_ips));
+            let opened = source::connect(plan.address, source).and_then(|stream| {
+                let mut stream = TcpStream::from_std(stream);
+                let both = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut stream, Token(index), both)?;
+                Ok(stream)
+            });
+            self.opening += 1;
+            let (stream, failure) = match opened {
+                Ok(stream) => (Some(stream), None),
+                Err(error) => (None, Some(said("connect", &error))),
+            };
+            self.slots.push(Slot { stream, connection: Connection::new() });
+            if let Some(reason) = failure {
+                self.end(index, reason);
+            }
+        }
+    }
+
+    /// The number of connection `index` over all workers.
+    fn number(&self, index: usize) -> u64 {
+        index as u64 * self.seat.plan.threads + self.seat.number
+    }
+
+    /// Handles one event of connection `index`. The error is why the connection ends.
+    fn ready(&mut self, index: usize, read_closed: bool) -> Result<(), String> {
+        let Some(Slot { stream: Some(stream), connection }) = self.slots.get_mut(index) else {
+            return Ok(());
+        };
+        if connection.stage == Stage::Connecting {
+            // The first write tells whether the connect worked: its errno is the connect's.
+            match stream.write(&self.seat.plan.script.upgrade_request) {
+                Ok(_) => {
+                    connection.stage = Stage::Upgrading;
+                    if index == 0 && self.publisher.is_some() {
+                        // A round must not wait for the acknowledgement of the one before.
+                        stream.set_nodelay(true).map_err(|error| said("TCP_NODELAY", &error))?;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(said("connect", &error)),
+            }
+            return Ok(());
+        }
+        if index == 0 && !self.unsent.is_empty() {
+            self.flush_round()?;
+        }
+        self.read(index, read_closed)
+    }
+
+    /// Reads until the socket of connection `index` is empty, which a short read shows, and answers.
+    fn read(&mut self, index: usize, read_closed: bool) -> Result<(), String> {
+        let number = self.number(index);
+        let Slot { stream: Some(stream), connection } = &mut self.slots[index] else { return Ok(()) };
+        loop {
+            let held = connection.partial.len();
+            if held == BUFFER_BYTES {
+                return Err(format!("the server sent a frame longer than {BUFFER_BYTES} bytes"));
+            }
+            self.buffer[..held].copy_from_slice(&connection.partial);
+            let came = match stream.read(&mut self.buffer[held..]) {
+                Ok(0) => return Err("closed by the server without a close frame".to_owned()),
+                Ok(came) => came,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(said("read", &error)),
+            };
+            self.fresh.reads += 1;
+            self.fresh.read_bytes += came as u64;
+            let bytes = &self.buffer[..held + came];
+            let was_whole = connection.stage == Stage::Whole;
+            // The last connection of the share is this worker's witness.
+            let witness = (index + 1 == self.share).then_some(&mut self.witness);
+            let (script, tally) = (&self.seat.plan.script, &mut self.fresh.tally);
+            let taken = connection.receive(bytes, number, script, &mut self.outbound, tally, witness);
+            if !was_whole && connection.stage == Stage::Whole {
+                self.opening -= 1;
+                self.fresh.whole += 1;
+            }
+            let rest = &bytes[taken?..];
+            if held + rest.len() > 0 {
+                connection.partial = rest.into();
+            }
+            if !self.outbound.is_empty() {
+                let written = stream.write(&self.outbound).map_err(|error| said("write", &error))?;
+                // A greeting or a pong fits in the socket buffer of any server that reads.
+                if written < self.outbound.len() {
+                    return Err("the server does not read: a write was cut short".to_owned());
+                }
+                self.outbound.clear();
+            }
+            if held + came < BUFFER_BYTES && !read_closed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends connection `index`, which closes its socket, and counts why.
+    fn end(&mut self, index: usize, reason: String) {
+        let slot = &mut self.slots[index];
+        slot.stream = None;
+        slot.connection.partial = Box::default();
+        self.outbound.clear();
+        let reasons = if slot.connection.stage == Stage::Whole {
+            self.fresh.dropped += 1;
+            &mut self.outcome.drops
+        } else {
+            self.opening -= 1;
+            self.fresh.failed += 1;
+            &mut self.outcome.failures
+        };
+        *reasons.entry(reason).or_default() += 1;
+    }
+
+    /// Brings the shared counters up to date, wakes the publisher if its round just became complete,
+    /// and tells the scenario when every connection of this worker is settled.
+    fn add_up(&mut self) {
+        let counters = &self.seat.counters;
+        let fresh = std::mem::take(&mut self.fresh);
+        let before = counters.messages.fetch_add(fresh.tally.messages, SeqCst);
+        let goal = counters.goal.load(SeqCst);
+        if self.publisher.is_none() && before < goal && before + fresh.tally.messages >= goal {
+            // A full eventfd means that a wake-up is pending already.
+            let _ = self.seat.publisher_waker.wake();
+        }
+        for (total, count) in [
+            (&counters.whole, fresh.whole),
+            (&counters.failed, fresh.failed),
+            (&counters.dropped, fresh.dropped),
+            (&counters.pings, fresh.tally.pings),
+            (&counters.refusals, fresh.tally.refusals),
+            (&counters.reads, fresh.reads),
+            (&counters.read_bytes, fresh.read_bytes),
+        ] {
+            total.fetch_add(count, SeqCst);
+        }
+        if !self.announced && self.opening == 0 && self.slots.len() == self.share {
+            self.announced = true;
+            // The scenario stops listening only when it has stopped caring.
+            let _ = self.seat.notices.send(Notice::Opened);
+        }
+    }
+
+    /// Ends the round that is complete and starts the next, as the phase says.
+    fn drive_publisher(&mut self) {
+        let Some(publisher) = &mut self.publisher else { return };
+        let counters = &self.seat.counters;
+        let phase = counters.phase();
+        if phase < Phase::WarmUp as u8 {
+            return;
+        }
+        let now = Instant::now();
+        publisher.end_round(counters.messages.load(SeqCst), now);
+        if publisher.is_waiting() {
+            return;
+        }
+        if phase >= Phase::Drain as u8 {
+            if !self.drained {
+                self.drained = true;
+                let _ = self.seat.notices.send(Notice::Drained);
+            }
+            return;
+        }
+        if phase == Phase::Measure as u8 && !self.measuring {
+            self.measuring = true;
+            publisher.rounds_us.reset();
+        }
+        publisher.start_round(self.seat.plan.script.dialect, &mut self.unsent, now);
+        counters.goal.store(publisher.goal(), SeqCst);
+        counters.published.store(publisher.published(), SeqCst);
+        if let Err(reason) = self.flush_round() {
+            self.end(0, reason);
+        }
+    }
+
+    /// Writes what is left of the round; what the kernel refuses waits for the next writable event.
+    fn flush_round(&mut self) -> Result<(), String> {
+        let Slot { stream: Some(stream), .. } = &mut self.slots[0] else { return Ok(()) };
+        match stream.write(&self.unsent) {
+            Ok(written) => {
+                self.unsent.drain(..written);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(said("write", &error)),
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        let mut outcome = std::mem::take(&mut self.outcome);
+        if self.seat.plan.publish.is_some() {
+            let published = self.seat.counters.published.load(SeqCst);
+            for slot in self.slots.iter().filter(|slot| slot.stream.is_some()) {
+                let messages = u64::from(slot.connection.messages);
+                outcome.lost += published.saturating_sub(messages);
+                outcome.duplicated += messages.saturating_sub(published);
+            }
+        }
+        outcome.reordered = self.witness.reordered;
+        outcome.skipped = self.witness.skipped;
+        outcome.message_bytes = self.witness.message_bytes;
+        outcome.rounds_us = self.publisher.take().map(|publisher| publisher.rounds_us);
+        outcome
+    }
+}
+
+/// A failed call in words that connections with the same trouble share: `connect: ECONNREFUSED`.
+fn said(call: &str, error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => format!("{call}: {:?}", nix::errno::Errno::from_raw(number)),
+        None => format!("{call}: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_is_named_by_its_errno() {
+        assert_eq!(
+            said("connect", &io::Error::from_raw_os_error(libc::ECONNREFUSED)),
+            "connect: ECONNREFUSED"
+        );
+        assert_eq!(said("read", &io::Error::other("odd")), "read: odd");
+    }
+}
