@@ -54,7 +54,7 @@ impl Rooms {
             return;
         }
         let now_s = io.unix_s();
-        let close_delay_s = i64::from(self.shared.settings.expired_close_delay_ms / 1000);
+        let close_delay_s = i64::from(self.shared.settings.expired_close_delay_ms.div_ceil(1000));
         let expires_at = i64::from(io.peer(key).expires_at);
         if expires_at > 0 && now_s >= expires_at + close_delay_s {
             self.disconnect(io, key, Disconnect::ConnectionExpired);
@@ -83,7 +83,7 @@ impl Rooms {
     }
 
     fn end_expired_subscriptions(&mut self, io: &mut Io<Peer>, key: Key, now_s: i64) {
-        let close_delay_s = i64::from(self.shared.settings.expired_sub_close_delay_ms / 1000);
+        let close_delay_s = i64::from(self.shared.settings.expired_sub_close_delay_ms.div_ceil(1000));
         loop {
             let more = io.peer(key).more.as_ref();
             let expired = more.and_then(|more| {

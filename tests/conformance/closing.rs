@@ -49,7 +49,7 @@ fn codes_that_must_not_be_sent_fail_the_connection() {
         for frame in [close(code), close_with(code, b"reason")] {
             let mut peer = echo.connect();
             peer.send(&frame);
-            peer.fails_with(1002);
+            peer.must_fail_with(1002);
         }
     }
 }
@@ -60,7 +60,7 @@ fn a_close_of_one_byte_or_of_126_fails_the_connection() {
     for frame in [frame(CLOSE, b"a"), close_with(1000, &[b'*'; 124])] {
         let mut peer = echo.connect();
         peer.send(&frame);
-        peer.fails_with(1002);
+        peer.must_fail_with(1002);
     }
 }
 
@@ -69,7 +69,7 @@ fn a_reason_that_is_no_utf_8_fails_the_connection() {
     let echo = Echo::start();
     let mut peer = echo.connect();
     peer.send(&close_with(1000, b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited"));
-    peer.fails_with(1007);
+    peer.must_fail_with(1007);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_fragmented_ping_or_pong_fails_the_connection() {
     for opcode in [PING, PONG] {
         let mut peer = echo.connect();
         peer.send(&[part(opcode, b"fragment1"), frame(CONTINUATION, b"fragment2")].concat());
-        peer.fails_with(1002);
+        peer.must_fail_with(1002);
     }
 }
 
@@ -72,7 +72,7 @@ fn a_continuation_of_nothing_fails_the_connection() {
         if is_ping {
             assert_eq!(peer.next(), Seen::Pong(Vec::new()));
         }
-        peer.fails_with(1002);
+        peer.must_fail_with(1002);
     }
 }
 
@@ -83,7 +83,7 @@ fn a_finished_message_cannot_be_continued() {
     let message = [part(TEXT, b"fragment1"), frame(CONTINUATION, b"fragment2")].concat();
     peer.send(&[message, frame(CONTINUATION, b"fragment3")].concat());
     assert_eq!(peer.next(), text("fragment1fragment2"));
-    peer.fails_with(1002);
+    peer.must_fail_with(1002);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_message_begun_inside_another_fails_the_connection() {
         for opcode in [TEXT, BINARY] {
             let mut peer = echo.connect();
             peer.send(&[part(opcode, b"fragment"), second.clone()].concat());
-            peer.fails_with(1002);
+            peer.must_fail_with(1002);
         }
     }
 }

@@ -34,7 +34,7 @@ fn a_ping_of_up_to_125_bytes_is_answered_with_the_same_payload() {
         assert_eq!(peer.next(), Seen::Pong(payload.to_vec()));
     }
     peer.send(&frame(PING, &[0xfe; 126]));
-    peer.fails_with(1002);
+    peer.must_fail_with(1002);
 }
 
 #[test]
@@ -69,12 +69,12 @@ fn a_reserved_bit_fails_the_connection_behind_what_was_right() {
         let bad = frame_of(first(true, reserved, TEXT), b"Hello, world!");
         peer.send(&[frame(TEXT, b"good"), bad, frame(PING, b"")].concat());
         assert_eq!(peer.next(), text("good"));
-        peer.fails_with(1002);
+        peer.must_fail_with(1002);
     }
     for opcode in [BINARY, PING, PONG, 0x8] {
         let mut peer = echo.connect();
         peer.send(&frame_of(first(true, 4, opcode), b""));
-        peer.fails_with(1002);
+        peer.must_fail_with(1002);
     }
 }
 
@@ -85,7 +85,7 @@ fn an_opcode_that_no_rfc_defines_fails_the_connection() {
         let mut peer = echo.connect();
         peer.send(&[frame(TEXT, b"good"), frame(opcode, b"bad"), frame(PING, b"")].concat());
         assert_eq!(peer.next(), text("good"));
-        peer.fails_with(1002);
+        peer.must_fail_with(1002);
     }
 }
 
@@ -94,7 +94,7 @@ fn an_unmasked_frame_fails_the_connection() {
     let echo = Echo::start();
     let mut peer = echo.connect();
     peer.send(&[first(true, 0, TEXT), 2, b'h', b'i']);
-    peer.fails_with(1002);
+    peer.must_fail_with(1002);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_length_not_in_its_shortest_form_or_of_64_bits_fails_the_connection() {
         let mut peer = echo.connect();
         peer.send(&[first(true, 0, BINARY)]);
         peer.send(length);
-        peer.fails_with(1002);
+        peer.must_fail_with(1002);
     }
 }
 
@@ -123,7 +123,7 @@ fn a_message_longer_than_the_server_takes_is_refused_at_its_header() {
         peer.send(&[first(true, 0, BINARY), 0x80 | 127]);
         peer.send(&length.to_be_bytes());
         peer.send(&[1, 2, 3, 4]);
-        peer.fails_with(1009);
+        peer.must_fail_with(1009);
     }
 }
 

@@ -172,7 +172,7 @@ impl Peer {
     }
 
     /// The server closes with `code`, says nothing more, and ends once its close is answered.
-    pub fn fails_with(mut self, code: u16) {
+    pub fn must_fail_with(mut self, code: u16) {
         assert_eq!(self.next(), Seen::Close(Some(code)));
         self.send(&close(code));
         // Whoever sends nothing more may say so: a server that waits for more is then told.

@@ -101,7 +101,7 @@ fn bad_text_fails_the_connection_whole_in_fragments_and_chopped() {
             for size in [bytes.len(), 1] {
                 let mut peer = echo.connect();
                 peer.send_chopped(&bytes, size);
-                peer.fails_with(1007);
+                peer.must_fail_with(1007);
             }
         }
     }
@@ -115,7 +115,7 @@ fn bad_text_is_refused_at_its_first_bad_byte_though_the_frame_goes_on() {
         let header_bytes = frame.len() - bad.len() - 100;
         let mut peer = echo.connect();
         peer.send(&frame[..header_bytes + bad.len()]);
-        peer.fails_with(1007);
+        peer.must_fail_with(1007);
     }
 }
 
@@ -128,7 +128,7 @@ fn bad_text_is_refused_at_its_first_bad_byte_though_the_message_goes_on() {
         peer.send(&[part(TEXT, before), frame(PING, b"alive")].concat());
         assert_eq!(peer.next(), Seen::Pong(b"alive".to_vec()), "{before:x?} may still become text");
         peer.send(&part(CONTINUATION, &[*last]));
-        peer.fails_with(1007);
+        peer.must_fail_with(1007);
     }
 }
 
@@ -141,7 +141,7 @@ fn text_that_ends_inside_a_character_fails_the_connection() {
             for message in [frame(TEXT, bytes), [part(TEXT, bytes), frame(CONTINUATION, b"")].concat()] {
                 let mut peer = echo.connect();
                 peer.send(&message);
-                peer.fails_with(1007);
+                peer.must_fail_with(1007);
             }
         }
     }
@@ -153,7 +153,7 @@ fn a_character_does_not_go_on_in_the_next_message() {
     let mut peer: Peer = echo.connect();
     let euro = "€".as_bytes();
     peer.send(&[frame(TEXT, &euro[..1]), frame(TEXT, &euro[1..])].concat());
-    peer.fails_with(1007);
+    peer.must_fail_with(1007);
 }
 
 #[test]
