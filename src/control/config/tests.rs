@@ -199,6 +199,14 @@ fn values_that_cannot_be_are_refused() {
             "[client]\nstale_close_delay_ms = 0",
             "t.toml:2: `client.stale_close_delay_ms` is 0; needed: 1 at least",
         ),
+        (
+            "[client]\nping_interval_ms = 600000",
+            "t.toml:2: `client.ping_interval_ms` is 600000; needed: 524032 at most",
+        ),
+        (
+            "[limits]\nclose_timeout_ms = 524033",
+            "t.toml:2: `limits.close_timeout_ms` is 524033; needed: 524032 at most",
+        ),
         ("[client]\npong_timeout_ms = 0", "t.toml:2: `client.pong_timeout_ms` is 0; needed: 1 at least"),
         ("[channel]\nmax_length = 0", "t.toml:2: `channel.max_length` is 0; needed: 1 at least"),
         (

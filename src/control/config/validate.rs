@@ -12,6 +12,7 @@ use regex::Regex;
 use super::document::Document;
 use super::error::ConfigError;
 use super::{Config, SHARDS_MAX, Token};
+use crate::shard::wheel::HORIZON_MS;
 
 /// What a namespace may be called. Source: PROTOCOL.md 19.
 static NAMESPACE_NAME: LazyLock<Regex> =
@@ -119,6 +120,15 @@ fn at_least(key: &str, found: usize, least: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Checks a time that a shard's timer wheel keeps, which would end a longer one early.
+fn timer(key: &str, found_ms: u32) -> Result<(), Failure> {
+    at_least(key, found_ms as usize, 1)?;
+    if u64::from(found_ms) > HORIZON_MS {
+        return fail(key, format!("`{key}` is {found_ms}; needed: {HORIZON_MS} at most"));
+    }
+    Ok(())
+}
+
 /// Checks that one bound is no smaller than another.
 fn not_below((key, found): (&str, usize), (bound, least): (&str, usize)) -> Result<(), Failure> {
     if found >= least {
@@ -134,8 +144,8 @@ fn limits(config: &Config) -> Result<(), Failure> {
     let limits = &config.limits;
     at_least("limits.accept_batch", limits.accept_batch, 1)?;
     at_least("limits.message_bytes_max", limits.message_bytes_max, 1)?;
-    at_least("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms as usize, 1)?;
-    at_least("limits.close_timeout_ms", limits.close_timeout_ms as usize, 1)?;
+    timer("limits.upgrade_timeout_ms", limits.upgrade_timeout_ms)?;
+    timer("limits.close_timeout_ms", limits.close_timeout_ms)?;
     at_least("limits.write_timeout_ms", limits.write_timeout_ms as usize, 1)?;
     let message = ("limits.message_bytes_max", limits.message_bytes_max);
     not_below(("limits.backlog_bytes_max", limits.backlog_bytes_max), message)?;
@@ -148,6 +158,7 @@ fn client(config: &Config) -> Result<(), Failure> {
     let interval = ("client.ping_interval_ms", client.ping_interval_ms as usize);
     let pong = ("client.pong_timeout_ms", client.pong_timeout_ms as usize);
     if interval.1 > 0 {
+        timer(interval.0, client.ping_interval_ms)?;
         at_least(pong.0, pong.1, 1)?;
         if interval.1 <= pong.1 {
             return Err(Failure {
@@ -159,7 +170,7 @@ fn client(config: &Config) -> Result<(), Failure> {
             });
         }
     }
-    at_least("client.stale_close_delay_ms", client.stale_close_delay_ms as usize, 1)?;
+    timer("client.stale_close_delay_ms", client.stale_close_delay_ms)?;
     at_least("client.channel_limit", client.channel_limit, 1)?;
     secrets("client.token", client.token.as_ref())?;
     secrets("client.subscription_token", client.subscription_token.as_ref())
