@@ -95,6 +95,9 @@ pub struct FanoutArgs {
     /// Receiving threads
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     threads: u64,
+    /// Receive without sleeping: the server's sends then wake nobody, as if the clients were elsewhere
+    #[arg(long)]
+    spin: bool,
 }
 
 /// Runs one benchmark.
@@ -146,6 +149,7 @@ impl From<FanoutArgs> for FanoutOptions {
             payload_bytes: args.payload_bytes,
             threads: args.threads,
             source_ips: args.target.source_ips,
+            spin: args.spin,
             json: args.target.json,
         }
     }

@@ -48,6 +48,8 @@ pub struct FanoutOptions {
     pub threads: u64,
     /// Source addresses, or as many as make ports cheap.
     pub source_ips: Option<u64>,
+    /// Receive without sleeping.
+    pub spin: bool,
     /// Where the report goes as JSON.
     pub json: Option<PathBuf>,
 }
@@ -262,6 +264,7 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
         connections: receivers,
         threads: options.threads,
         source_ips: options.source_ips.unwrap_or_else(|| source::sources_needed(receivers, address)),
+        spin: options.spin,
         publish: Some(PublishPlan {
             in_flight: options.in_flight,
             rooms,

@@ -40,6 +40,8 @@ pub struct FleetPlan {
     pub threads: u64,
     /// Loopback source addresses that connections take in turn; 0 leaves the choice to the kernel.
     pub source_ips: u64,
+    /// Poll without sleeping, so that no send of the server has to wake a worker.
+    pub spin: bool,
     /// What the first connection of the first worker publishes, if the run publishes.
     pub publish: Option<PublishPlan>,
 }

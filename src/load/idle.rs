@@ -137,6 +137,7 @@ pub fn run(options: &IdleOptions) -> Result<(), String> {
         connections: options.connections,
         threads,
         source_ips,
+        spin: false,
         publish: None,
     };
     let mut report = IdleReport {

@@ -10,7 +10,7 @@
 use std::io::{self, Read, Write};
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, mpsc::Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -114,11 +114,12 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
 impl Worker {
     fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
+        let timeout = self.seat.plan.spin.then_some(Duration::ZERO);
         while self.seat.counters.phase() < Phase::Close as u8 {
             self.open();
             self.add_up();
             self.drive_publisher();
-            if let Err(error) = self.poll.poll(&mut events, None) {
+            if let Err(error) = self.poll.poll(&mut events, timeout) {
                 let interrupted = error.kind() == io::ErrorKind::Interrupted;
                 assert!(interrupted, "epoll_wait fails only for arguments that are ours: {error}");
                 continue;

@@ -220,8 +220,11 @@ impl Rooms {
             let chan_info = detail.as_ref().and_then(|detail| detail.chan_info.as_deref());
             push::leave(&mut self.scratch, &room.quoted, &client_info(peer, client, chan_info));
         }
-        // What the room got so far is for those who are members now, the one who leaves included.
-        self.send_batch_of(io, room.id);
+        // What the room got so far is for those who are members now, the one who leaves included,
+        // unless it has ended: then the leaves of a storm may share a frame.
+        if io.is_open(key) {
+            self.send_batch_of(io, room.id);
+        }
         let (moved, closed) = self.members.remove(index, subscription.place);
         if let Some(moved) = moved {
             io.peer(moved.key()).moved(index, subscription.place);

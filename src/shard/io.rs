@@ -291,13 +291,32 @@ impl<P> Io<P> {
         self.stats.writes.add(writes);
         self.output.clear();
         for key in slow {
-            self.stats.slow_closes.add(1);
-            self.close(key, CloseReason::Disconnect(Disconnect::Slow));
+            self.close_slow(key);
+        }
+        while self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64 {
+            let Some(key) = self.slowest() else { break };
+            self.close_slow(key);
         }
     }
 
+    fn close_slow(&mut self, key: Key) {
+        self.stats.slow_closes.add(1);
+        self.close(key, CloseReason::Disconnect(Disconnect::Slow));
+    }
+
+    /// The open connection with the largest backlog: it goes first when all together are too much.
+    fn slowest(&self) -> Option<Key> {
+        let held = |id: &ConnectionId| {
+            let connection = self.connections.get(id.key as usize)?;
+            let is_open = connection.generation == id.generation && connection.phase == Phase::Open;
+            let backlog = connection.backlog.as_ref().filter(|_| is_open)?;
+            Some((backlog.held_bytes(), id.key))
+        };
+        self.backlogged.iter().filter_map(held).max().map(|(_, key)| key)
+    }
+
     /// Keeps the frames `writing[done..]`, the first of them from `offset` on, as the backlog of
-    /// `key`; adds the key to `slow` if that passes a bound.
+    /// `key`; adds the key to `slow` if that passes its bound.
     fn keep(&mut self, key: Key, done: usize, offset: usize, slow: &mut Vec<Key>) {
         let connection = &mut self.connections[key as usize];
         let id = ConnectionId { key, generation: connection.generation };
@@ -308,9 +327,8 @@ impl<P> Io<P> {
             backlog.push(self.output.keep(*frame), if index == 0 { offset } else { 0 });
         }
         self.stats.backlog_bytes.add((backlog.held_bytes() - before) as u64);
-        let over = backlog.held_bytes() > self.settings.backlog_bytes_max
-            || self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64;
-        if over && connection.phase == Phase::Open {
+        let is_over = backlog.held_bytes() > self.settings.backlog_bytes_max;
+        if is_over && connection.phase == Phase::Open {
             slow.push(key);
         }
         if is_new {
