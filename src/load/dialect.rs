@@ -22,10 +22,18 @@ pub enum Dialect {
     /// The Centrifuge client protocol in JSON: connect and subscribe in one frame, newline-joined
     /// replies and pushes, `{}` answered by `{}`.
     Centrifuge,
-    /// Nothing is sent after the upgrade; a text frame is a publish to all, and each frame received
-    /// is one message.
+    /// `join` is answered by `joined`; any other text frame is a publish to all, and each frame
+    /// received is one message.
+    ///
+    /// The one word matters: Linux treats a socket that has answered something as interactive and
+    /// acknowledges what it receives later and rarer. Clients that never spoke would acknowledge every
+    /// message, in their own context, and no two servers could be compared.
     Raw,
 }
+
+/// The greeting of the raw dialect and its answer.
+const JOIN: &str = "join";
+const JOINED: &[u8] = b"joined";
 
 /// Which rooms a connection joins. Room `n` is the channel `bench-n`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +71,10 @@ pub enum Line {
 }
 
 impl Dialect {
-    /// Writes the text that connection `index` sends first, or nothing where the dialect has no greeting.
+    /// Writes the text that connection `index` sends first.
     pub fn greeting(self, index: u64, rooms: Rooms, identity: &Identity) -> Result<String, String> {
         if self == Self::Raw {
-            return Ok(String::new());
+            return Ok(JOIN.to_owned());
         }
         let mut text = match identity {
             Identity::Anonymous => r#"{"id":1,"connect":{}}"#.to_owned(),
@@ -89,8 +97,7 @@ impl Dialect {
     /// Good replies that make a connection whole after its greeting.
     pub fn replies_due(self, rooms: Rooms) -> u16 {
         match (self, rooms) {
-            (Self::Raw, _) => 0,
-            (Self::Centrifuge, Rooms::None) => 1,
+            (Self::Raw, _) | (Self::Centrifuge, Rooms::None) => 1,
             (Self::Centrifuge, Rooms::Spread(_)) => 2,
             (Self::Centrifuge, Rooms::Each(rooms)) => u16::try_from(rooms).unwrap_or(u16::MAX - 1) + 1,
         }
@@ -125,7 +132,7 @@ impl Dialect {
     pub fn classify(self, line: &[u8]) -> Line {
         const PUSH: &[u8] = br#"{"push":{"channel":""#;
         if self == Self::Raw {
-            return Line::Message;
+            return if line == JOINED { Line::Reply } else { Line::Message };
         }
         if let Some(after) = line.strip_prefix(PUSH) {
             // The channels are ours, so the first quote ends the name.
@@ -177,7 +184,7 @@ mod tests {
         let text = Dialect::Centrifuge.greeting(7, Rooms::Each(2), &Identity::Anonymous).unwrap();
         assert!(text.ends_with("bench-0\"}}\n{\"id\":3,\"subscribe\":{\"channel\":\"bench-1\"}}"));
         assert_eq!(text.lines().count(), usize::from(Dialect::Centrifuge.replies_due(Rooms::Each(2))));
-        assert_eq!(Dialect::Raw.greeting(7, Rooms::Each(2), &Identity::Anonymous).unwrap(), "");
+        assert_eq!(Dialect::Raw.greeting(7, Rooms::Each(2), &Identity::Anonymous).unwrap(), "join");
     }
 
     #[test]
@@ -220,6 +227,7 @@ mod tests {
         assert_eq!(classify(r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#), Line::Refusal);
         assert_eq!(classify(""), Line::Other);
         assert_eq!(Dialect::Raw.classify(b"{}"), Line::Message);
+        assert_eq!(Dialect::Raw.classify(b"joined"), Line::Reply);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 // Bun's WebSocket server (uWebSockets inside), used the way its manual recommends and no further:
 // a native topic per room, one `server.publish` per message, no compression, no per-socket data
 // beyond a counter. What it answers is what `throng bench fanout --dialect raw` expects:
-// every text frame a member sends reaches all members of the room, the sender too.
+// `join` makes the sender a member and is answered `joined`; every other text frame that a member
+// sends reaches all members of the room, the sender too.
 //
 // `?rooms=R` joins a socket to R rooms; its messages then go to those rooms in turn.
 // Options: PORT (environment, default 0: any free one). Prints `ready PORT PID` once it listens.
@@ -19,10 +20,12 @@ const server = Bun.serve<Member>({
   websocket: {
     perMessageDeflate: false,
     idleTimeout: 960, // Seconds; the longest that Bun takes.
-    open(member) {
-      for (let room = 0; room < member.data.rooms; room++) member.subscribe(`room-${room}`);
-    },
     message(member, text) {
+      if (text === "join") {
+        for (let room = 0; room < member.data.rooms; room++) member.subscribe(`room-${room}`);
+        member.send("joined");
+        return;
+      }
       server.publish(`room-${member.data.sent++ % member.data.rooms}`, text);
     },
   },
