@@ -27,6 +27,8 @@ pub const CONNECTIONS_PER_ROOM: u64 = 1_000;
 const RELEASE_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at the memory it gives back.
 const RELEASE_LOOK: Duration = Duration::from_millis(500);
+/// Looks in a row that must find the memory unchanged: a server gives back once it has nothing to do.
+const RELEASE_LOOKS: u32 = 4;
 /// A change of PSS between two looks that counts as none.
 const RELEASE_STILL_BYTES: u64 = 64 * 1024;
 
@@ -220,11 +222,12 @@ fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
 fn wait_for_release(server: &Server) {
     let Some(probe) = server.probe else { return };
     let end = Instant::now() + RELEASE_MAX;
-    let mut before = u64::MAX;
+    let (mut before, mut still) = (u64::MAX, 0);
     while let Ok(memory) = probe.memory()
-        && memory.pss_bytes.abs_diff(before) > RELEASE_STILL_BYTES
+        && still < RELEASE_LOOKS
         && Instant::now() < end
     {
+        still = if memory.pss_bytes.abs_diff(before) > RELEASE_STILL_BYTES { 0 } else { still + 1 };
         before = memory.pss_bytes;
         std::thread::sleep(RELEASE_LOOK);
     }
