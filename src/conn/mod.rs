@@ -65,8 +65,10 @@ pub struct Connection<S, P> {
     pub pending: u32,
     /// Where it is in its life.
     pub phase: Phase,
-    /// The shard has it on its list of connections to check for stalled writes.
+    /// The shard has it on its list of connections with a backlog.
     pub is_listed: bool,
+    /// The shard has it in its queue of connections to read on.
+    pub reads_on: bool,
     /// The service's own state.
     pub peer: P,
 }
@@ -82,6 +84,7 @@ impl<S, P> Connection<S, P> {
             pending: NO_OUTPUT,
             phase: Phase::Upgrading,
             is_listed: false,
+            reads_on: false,
             peer,
         }
     }

@@ -337,13 +337,14 @@ impl Post {
 
 /// What the box has to offer, seen from a shard's own descriptor table.
 fn machine(config: &Config, shards: usize, descriptors_max: u64) -> io::Result<Machine> {
-    let (files_free, epoll_watches, memory_bytes) = capacity::read_kernel();
+    let (files_max, files_free, epoll_watches, memory_bytes) = capacity::read_kernel();
     let per_shard = config.listen.len() as u64;
     let listeners = if config.private_fd_tables { per_shard } else { per_shard * shards as u64 };
     Ok(Machine {
         descriptors_per_table: descriptors_max,
         descriptors_reserved: (descriptors::open_count()? + DESCRIPTORS_SPARE) as u64 + listeners,
         tables: if config.private_fd_tables { shards as u64 } else { 1 },
+        files_max,
         files_free,
         epoll_watches,
         memory_bytes,
@@ -356,7 +357,7 @@ fn connections_max(config: &Config, machine: &Machine, shards: usize) -> usize {
     let free = usize::try_from(free).unwrap_or(usize::MAX) / shards;
     let configured = match config.limits.connections_max {
         0 => usize::MAX,
-        total => total.div_ceil(shards),
+        total => total / shards,
     };
     free.min(configured).max(1)
 }

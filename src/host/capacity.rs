@@ -30,6 +30,8 @@ pub struct Machine {
     pub descriptors_reserved: u64,
     /// Tables that hold connections: one per shard, or one for all.
     pub tables: u64,
+    /// `fs.file-max`.
+    pub files_max: u64,
     /// `fs.file-max` less what is open now.
     pub files_free: u64,
     /// `fs.epoll.max_user_watches`.
@@ -55,7 +57,7 @@ impl Machine {
             Limit {
                 name: "fs.file-max",
                 connections: self.files_free,
-                remedy: format!("`sysctl -w fs.file-max={}`", self.files_free.saturating_mul(2)),
+                remedy: format!("`sysctl -w fs.file-max={}`", self.files_max.saturating_mul(2)),
             },
             Limit {
                 name: "fs.epoll.max_user_watches",
@@ -76,9 +78,9 @@ impl Machine {
     }
 }
 
-/// Reads what the kernel says about files, watches and memory: (free files, epoll watches,
-/// available bytes). What cannot be read does not limit.
-pub fn read_kernel() -> (u64, u64, u64) {
+/// Reads what the kernel says about files, watches and memory: (most files, free files, epoll
+/// watches, available bytes). What cannot be read does not limit.
+pub fn read_kernel() -> (u64, u64, u64, u64) {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let first = |text: &str| text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
     let file_max = first(&read("/proc/sys/fs/file-max")).unwrap_or(u64::MAX);
@@ -88,7 +90,7 @@ pub fn read_kernel() -> (u64, u64, u64) {
         .lines()
         .find_map(|line| first(line.strip_prefix("MemAvailable:")?))
         .unwrap_or(u64::MAX / 1024);
-    (file_max.saturating_sub(files_open), watches, available_kib * 1024)
+    (file_max, file_max.saturating_sub(files_open), watches, available_kib * 1024)
 }
 
 #[cfg(test)]
@@ -99,6 +101,7 @@ mod tests {
         descriptors_per_table: 1024,
         descriptors_reserved: 24,
         tables: 4,
+        files_max: 120_000,
         files_free: 100_000,
         epoll_watches: 50_000,
         memory_bytes: 1 << 30,
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn this_machine_says_what_it_has() {
-        let (files, watches, memory) = read_kernel();
-        assert!(files > 0 && watches > 0 && memory > 0);
+        let (files_max, files_free, watches, memory) = read_kernel();
+        assert!(files_max >= files_free && files_free > 0 && watches > 0 && memory > 0);
     }
 }

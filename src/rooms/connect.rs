@@ -75,6 +75,8 @@ impl Rooms {
                 (&**quoted, result)
             })
             .collect();
+        let joins: Vec<_> =
+            joins.into_iter().map(|(name, namespace, join)| (self.open(name, namespace), join)).collect();
         let result = ConnectResult {
             client,
             version: VERSION,
@@ -85,8 +87,8 @@ impl Rooms {
             subs: &subs,
         };
         self.reply(io, |out| reply::connect(out, id, &result));
-        for join in joins {
-            self.join(io, key, join);
+        for (index, join) in joins {
+            self.join(io, key, index, join);
         }
         self.begin_pings(io, key);
         Ok(())
@@ -110,7 +112,10 @@ impl Rooms {
     }
 
     /// The rooms that a connection token subscribes its client to.
-    fn server_side(&self, subs: &[(String, SubOptions)]) -> Result<Vec<Join>, Failure> {
+    fn server_side<'a>(
+        &self,
+        subs: &'a [(String, SubOptions)],
+    ) -> Result<Vec<(&'a str, u16, Join)>, Failure> {
         if subs.len() > self.shared.settings.channel_limit {
             return Err(Disconnect::ChannelLimit.into());
         }
@@ -118,7 +123,8 @@ impl Rooms {
             .map(|(name, options)| {
                 let (_, namespace) = self.shared.channel(name)?;
                 let wish = Wish { is_server_side: true, ..Wish::default() };
-                Ok(Join::new(name, namespace, self.shared.options(namespace), options.clone(), wish))
+                let join = Join::new(self.shared.options(namespace), options.clone(), wish);
+                Ok((name.as_str(), namespace, join))
             })
             .collect()
     }

@@ -15,7 +15,7 @@ pub enum Audience {
 }
 
 /// A presence question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Question {
     /// Who the members are.
     Presence,
@@ -33,7 +33,7 @@ pub struct Asker {
 }
 
 /// One shard's part of the answer to a presence question.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Part {
     /// The members as JSON object members, comma-separated; `None` if they are too many to list.
     Members(Option<Bytes>),

@@ -79,6 +79,11 @@ impl Rooms {
             let mut shared = None;
             let me = self.links.me();
             for shard in room.shards().filter(|shard| *shard != me) {
+                // Who joins and leaves is soft state; a publication was let in before it came here.
+                if kind.audience == Audience::JoinLeave && self.links.is_full(shard) {
+                    io.stats().publishes_refused.add(messages.into());
+                    continue;
+                }
                 let pushes = shared.get_or_insert_with(|| Bytes::copy_from_slice(&pushes)).clone();
                 let bytes = pushes.len();
                 let event = Event::Published { room: room.id, audience: kind.audience, pushes, messages };

@@ -70,11 +70,14 @@ impl Rooms {
         if peer.questions >= QUESTIONS_MAX {
             return Err(ErrorCode::TooManyRequests.into());
         }
+        let room = self.shared.directory.find(channel.full());
+        let shards: Vec<_> = room.iter().flat_map(|room| room.shards()).collect();
+        if shards.iter().any(|shard| self.links.is_full(*shard)) {
+            return Err(ErrorCode::TooManyRequests.into());
+        }
         peer.questions += 1;
         let asker = Asker { connection: io.id(key), question: self.questions.next };
         self.questions.next += 1;
-        let room = self.shared.directory.find(channel.full());
-        let shards: Vec<_> = room.iter().flat_map(|room| room.shards()).collect();
         let waiting = Waiting {
             command: id,
             question,
@@ -105,10 +108,16 @@ impl Rooms {
         Ok(())
     }
 
-    /// Gives this shard's part to the questions that its own clients asked in this turn.
+    /// Gives this shard's part to the questions that its own clients asked in this turn; a room's
+    /// members are walked once, however many ask.
     pub(super) fn answer_own(&mut self, io: &mut Io<Peer>) {
+        if self.questions.own.is_empty() {
+            return;
+        }
+        let mut parts = HashMap::new();
         for (room, question, asker) in std::mem::take(&mut self.questions.own) {
-            let part = self.part(io, room, question);
+            let part = parts.entry((room, question)).or_insert_with(|| self.part(io, room, question));
+            let part = part.clone();
             self.take_answer(io, asker, part);
         }
     }
@@ -180,7 +189,10 @@ impl Rooms {
                     waiting.members.push(b',');
                 }
                 waiting.members.extend_from_slice(&members);
-                waiting.is_too_long |= waiting.members.len() > LIST_BYTES_MAX;
+                if waiting.members.len() > LIST_BYTES_MAX {
+                    waiting.is_too_long = true;
+                    waiting.members = Vec::new();
+                }
             }
             Part::Members(None) => waiting.is_too_long = true,
             Part::Busy => waiting.is_refused = true,

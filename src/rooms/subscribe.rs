@@ -25,8 +25,6 @@ pub(super) struct Wish {
 /// A subscription that is about to be made; everything that could refuse it has been asked.
 #[derive(Debug)]
 pub(super) struct Join {
-    name: Box<str>,
-    namespace: u16,
     /// Others are told that the client joins and leaves.
     announces: bool,
     /// The client is told who joins and leaves.
@@ -43,14 +41,8 @@ struct NewDetail {
 }
 
 impl Join {
-    /// A subscription to `name`, with what its token (`granted`) says over the namespace's options.
-    pub(super) fn new(
-        name: &str,
-        namespace: u16,
-        options: &NamespaceOptions,
-        granted: SubOptions,
-        wish: Wish,
-    ) -> Self {
+    /// A subscription with what its token (`granted`) says over the namespace's options.
+    pub(super) fn new(options: &NamespaceOptions, granted: SubOptions, wish: Wish) -> Self {
         let announces = granted.join_leave.unwrap_or(options.join_leave);
         let is_told = granted.force_push_join_leave.unwrap_or(options.force_push_join_leave);
         let is_hidden = granted.presence == Some(false);
@@ -60,8 +52,6 @@ impl Join {
             && !is_hidden
             && announces == options.join_leave;
         Join {
-            name: name.into(),
-            namespace,
             announces,
             wants_join_leave: announces && (is_told || wish.join_leave),
             detail: (!is_plain).then_some(NewDetail { chan_info: granted.info, wish, is_hidden, announces }),
@@ -104,9 +94,10 @@ impl Rooms {
         };
         let result =
             SubscribeResult { was_recovering: request.recover, ttl_s, data: claims.options.data.as_deref() };
+        let index = self.open(channel.full(), namespace);
         self.reply(io, |out| reply::subscribe(out, id, &result));
-        let join = Join::new(channel.full(), namespace, self.shared.options(namespace), claims.options, wish);
-        self.join(io, key, join);
+        let join = Join::new(self.shared.options(namespace), claims.options, wish);
+        self.join(io, key, index, join);
         self.watch_expiry(io, key);
         Ok(())
     }
@@ -161,13 +152,18 @@ impl Rooms {
         if is_theirs { Ok(()) } else { Err(Disconnect::InvalidToken) }
     }
 
-    /// Makes the client a member. Whatever the room got so far is sent without it.
-    pub(super) fn join(&mut self, io: &mut Io<Peer>, key: Key, join: Join) {
-        let known = self.shared.directory.find(&join.name).and_then(|room| self.members.index_of(room.id));
-        let index = known.unwrap_or_else(|| {
-            let room = self.shared.directory.enter(&join.name, join.namespace, self.links.me());
+    /// The index of the room `name`, known to the directory as having members here. To be called
+    /// before the client is told that it is subscribed: who publishes after that must reach it.
+    pub(super) fn open(&mut self, name: &str, namespace: u16) -> RoomIndex {
+        let known = self.shared.directory.find(name).and_then(|room| self.members.index_of(room.id));
+        known.unwrap_or_else(|| {
+            let room = self.shared.directory.enter(name, namespace, self.links.me());
             self.members.open(room)
-        });
+        })
+    }
+
+    /// Makes the client a member of the room at `index`. Whatever the room got so far is sent without it.
+    pub(super) fn join(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, join: Join) {
         let room = self.members.room(index).clone();
         self.send_batch_of(io, room.id);
         let place = self.members.add(index, Member::new(key, join.wants_join_leave));

@@ -142,14 +142,19 @@ impl<P> Io<P> {
     }
 
     /// Fires `Service::timer` for `key` after `after_ms`, at most one tick (128 ms) late and at
-    /// most `wheel::HORIZON_MS` from now, in place of the timer it had.
+    /// most `wheel::HORIZON_MS` from now, in place of the timer it had. A connection that has ended
+    /// keeps its close timeout.
     pub fn set_timer(&mut self, key: Key, after_ms: u64) {
-        self.wheel.set(key, self.clock.now_ms(), after_ms);
+        if self.is_open(key) {
+            self.wheel.set(key, self.clock.now_ms(), after_ms);
+        }
     }
 
     /// Takes the timer of `key` away.
     pub fn clear_timer(&mut self, key: Key) {
-        self.wheel.cancel(key);
+        if self.is_open(key) {
+            self.wheel.cancel(key);
+        }
     }
 
     /// Ends connection `key`: sends a close frame behind what is queued already (or instead of it,
@@ -161,8 +166,7 @@ impl<P> Io<P> {
             return;
         }
         if reason == CloseReason::Gone {
-            connection.phase = Phase::Dead;
-            self.dead.push(key);
+            self.bury(key);
         } else {
             if reason.drops_backlog() {
                 connection.pending = NO_OUTPUT;
@@ -211,10 +215,20 @@ impl<P> Io<P> {
         match connection.phase {
             Phase::Open => self.close(key, CloseReason::Gone),
             Phase::Dead => {}
-            _ => {
-                connection.phase = Phase::Dead;
-                self.dead.push(key);
-            }
+            _ => self.bury(key),
+        }
+    }
+
+    /// Marks a connection as dead and forgets what it was still to be sent.
+    fn bury(&mut self, key: Key) {
+        let connection = &mut self.connections[key as usize];
+        connection.phase = Phase::Dead;
+        self.dead.push(key);
+        if let Some(backlog) = connection.backlog.take() {
+            self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
+            // The peer takes nothing: with a normal close the kernel would keep these bytes for minutes.
+            // An error means that the socket is gone already.
+            let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(std::time::Duration::ZERO));
         }
     }
 
@@ -233,13 +247,7 @@ impl<P> Io<P> {
     /// Frees the slot of a connection that is dead.
     pub(super) fn remove(&mut self, key: Key) {
         self.wheel.cancel(key);
-        let connection = self.connections.remove(key as usize);
-        if let Some(backlog) = &connection.backlog {
-            self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
-            // The peer takes nothing: with a normal close the kernel would keep these bytes for minutes.
-            // An error means that the socket is gone already.
-            let _ = socket2::SockRef::from(&connection.socket).set_linger(Some(std::time::Duration::ZERO));
-        }
+        self.connections.remove(key as usize);
         self.stats.connections.set(self.connections.len() as u64);
     }
 
@@ -295,7 +303,11 @@ impl<P> Io<P> {
         }
         while self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64 {
             let Some(key) = self.slowest() else { break };
-            self.close_slow(key);
+            if self.is_open(key) {
+                self.close_slow(key);
+            } else {
+                self.fail(key);
+            }
         }
     }
 
@@ -304,12 +316,13 @@ impl<P> Io<P> {
         self.close(key, CloseReason::Disconnect(Disconnect::Slow));
     }
 
-    /// The open connection with the largest backlog: it goes first when all together are too much.
+    /// The connection with the largest backlog, an ending one among them: it goes first when all
+    /// together are too much.
     fn slowest(&self) -> Option<Key> {
         let held = |id: &ConnectionId| {
             let connection = self.connections.get(id.key as usize)?;
-            let is_open = connection.generation == id.generation && connection.phase == Phase::Open;
-            let backlog = connection.backlog.as_ref().filter(|_| is_open)?;
+            let is_there = connection.generation == id.generation && connection.phase != Phase::Dead;
+            let backlog = connection.backlog.as_ref().filter(|_| is_there)?;
             Some((backlog.held_bytes(), id.key))
         };
         self.backlogged.iter().filter_map(held).max().map(|(_, key)| key)
@@ -385,23 +398,37 @@ impl<P> Io<P> {
         let (now_ms, timeout_ms) = (self.clock.now_ms(), u64::from(self.settings.write_timeout_ms));
         let mut backlogged = std::mem::take(&mut self.backlogged);
         backlogged.retain(|id| {
-            let Some(connection) = self.connections.get_mut(id.key as usize) else { return false };
-            if connection.generation != id.generation {
+            if !self.holds_backlog(*id) {
                 return false;
             }
-            connection.is_listed = connection.backlog.is_some() && connection.phase == Phase::Open;
-            let Some(backlog) = connection.backlog.as_ref().filter(|_| connection.is_listed) else {
-                return false;
+            let stalled = |io: &Self| {
+                let connection = &io.connections[id.key as usize];
+                let backlog = connection.backlog.as_ref().filter(|_| connection.phase == Phase::Open);
+                backlog.is_some_and(|backlog| now_ms.saturating_sub(backlog.progressed_at_ms()) >= timeout_ms)
             };
-            if now_ms.saturating_sub(backlog.progressed_at_ms()) >= timeout_ms {
-                connection.is_listed = false;
-                self.stats.write_timeout_closes.add(1);
-                self.close(id.key, CloseReason::Disconnect(Disconnect::WriteError));
-                return false;
+            if stalled(self) {
+                // Linux tells that a socket is writable only once a third of its buffer is free, so a
+                // slow but steady reader shows only in what the socket takes.
+                self.write_backlog(id.key);
+                if stalled(self) {
+                    self.stats.write_timeout_closes.add(1);
+                    self.close(id.key, CloseReason::Disconnect(Disconnect::WriteError));
+                }
             }
-            true
+            self.holds_backlog(*id)
         });
+        backlogged.append(&mut self.backlogged);
         self.backlogged = backlogged;
+    }
+
+    /// Whether `id` is there and has a backlog; one that has none is not listed any more.
+    fn holds_backlog(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(id.key as usize) else { return false };
+        if connection.generation != id.generation {
+            return false;
+        }
+        connection.is_listed = connection.backlog.is_some() && connection.phase != Phase::Dead;
+        connection.is_listed
     }
 }
 

@@ -6,8 +6,8 @@
 //! connection that has output.
 //!
 //! Invariants:
-//! - a turn is bounded in events, accepted connections, bytes read per connection and inbox
-//!   messages; what is left over makes the next poll return at once;
+//! - a turn is bounded in events, accepted connections, bytes read (of one connection and of all)
+//!   and inbox messages; what is left over makes the next poll return at once;
 //! - nothing here blocks, takes a lock, or allocates for a delivered message.
 //!
 //! Absent on purpose: what messages mean. That is the `Service`.
@@ -209,7 +209,7 @@ impl<S: Service> Shard<S> {
     }
 
     fn take_events(&mut self) {
-        self.reader.read_more(&mut self.io, &mut self.service);
+        self.reader.begin(&mut self.io, &mut self.service);
         for event in &self.events {
             if event.token() == WAKER {
                 self.receiver.begin();
@@ -266,6 +266,10 @@ impl<S: Service> Shard<S> {
         let now_ms = self.io.clock.now_ms();
         self.io.wheel.expire(now_ms, &mut self.due);
         for key in self.due.drain(..) {
+            if self.io.wheel.is_set(key) {
+                // Another timer's doing ended this connection, which has its close timeout now.
+                continue;
+            }
             match self.io.connections[key as usize].phase {
                 Phase::Open => self.service.timer(&mut self.io, key),
                 Phase::Upgrading => self.reader.time_out(&mut self.io, key),

@@ -1,12 +1,13 @@
 //! The reading half of a shard: bytes from sockets to upgrade requests, frames and messages.
 //!
-//! All connections are read into one buffer. A connection that sends more than `READ_BYTES_MAX`
-//! is read on in the next turn, so that a flood of one does not hold up the others.
+//! All connections are read into one buffer. A connection that fills it is read on in the next
+//! turn, behind those that already wait, and so is everybody once a turn has read its share: a
+//! flood of some is a queue that all go through, not a turn that never ends.
 //!
 //! Invariant: a connection's socket is read until it has no more, or the connection is in `more`;
 //! readiness is edge-triggered and would not be told again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 
 use crate::conn::{CloseReason, ConnectionId, Event, Inbound, Key, Phase};
@@ -15,26 +16,33 @@ use crate::shard::settings::Origins;
 use crate::shard::{Io, Service, is_current};
 use crate::wire::{Control, OpCode, Refusal, Request, origin, upgrade};
 
-/// Size of the shared read buffer: the largest default message with its header fits.
-const BUFFER_BYTES: usize = 128 * 1024;
+/// Size of the shared read buffer, and bytes read from one connection in one turn: as many of the
+/// shortest commands as another connection's message should wait for.
+const BUFFER_BYTES: usize = 32 * 1024;
 
-/// Bytes read from one connection in one turn. A buffer full of the shortest commands is five
-/// thousand of them, which is as long as another connection's message should wait.
-const READ_BYTES_MAX: usize = BUFFER_BYTES;
+/// Bytes read in one turn from all connections together.
+const TURN_BYTES_MAX: usize = 1024 * 1024;
 
 /// The reading half of a shard.
 #[derive(Debug)]
 pub(super) struct Reader {
     buffer: Box<[u8]>,
+    /// Bytes that this turn may still read.
+    budget_bytes: usize,
     /// Upgrade requests of which only a part has come.
     heads: HashMap<Key, Vec<u8>>,
-    /// Connections that may have more to read.
-    more: Vec<ConnectionId>,
+    /// Connections that may have more to read, the longest waiting first.
+    more: VecDeque<ConnectionId>,
 }
 
 impl Reader {
     pub(super) fn new() -> Self {
-        Reader { buffer: vec![0; BUFFER_BYTES].into(), heads: HashMap::new(), more: Vec::new() }
+        Reader {
+            buffer: vec![0; BUFFER_BYTES].into(),
+            budget_bytes: 0,
+            heads: HashMap::new(),
+            more: VecDeque::new(),
+        }
     }
 
     /// Whether connections wait to be read on.
@@ -42,17 +50,23 @@ impl Reader {
         !self.more.is_empty()
     }
 
-    /// Reads on where the last turn stopped.
-    pub(super) fn read_more<S: Service>(&mut self, io: &mut Io<S::Peer>, service: &mut S) {
-        for id in std::mem::take(&mut self.more) {
+    /// Begins a turn: reads on where the last one stopped.
+    pub(super) fn begin<S: Service>(&mut self, io: &mut Io<S::Peer>, service: &mut S) {
+        self.budget_bytes = TURN_BYTES_MAX;
+        for _ in 0..self.more.len() {
+            if self.budget_bytes == 0 {
+                return;
+            }
+            let Some(id) = self.more.pop_front() else { return };
             if is_current(io, id) {
+                io.connections[id.key as usize].reads_on = false;
                 self.read(io, service, id, true);
             }
         }
     }
 
-    /// Reads from `id` what there is. With `to_the_end` a short read is not taken as proof that
-    /// the socket is empty: the peer has closed its side, or more was known to be there.
+    /// Reads from `id` what there is, up to its share. With `to_the_end` a short read is not taken as
+    /// proof that the socket is empty: the peer has closed its side, or more was known to be there.
     pub(super) fn read<S: Service>(
         &mut self,
         io: &mut Io<S::Peer>,
@@ -60,24 +74,25 @@ impl Reader {
         id: ConnectionId,
         to_the_end: bool,
     ) {
-        if self.more.contains(&id) {
-            // Its turn is the next one, like that of every other connection that sends a lot.
-            return;
-        }
-        let mut total = 0;
+        let mut share_bytes = BUFFER_BYTES;
         while is_current(io, id) {
-            if total >= READ_BYTES_MAX {
-                self.more.push(id);
+            let connection = &mut io.connections[id.key as usize];
+            if connection.reads_on {
                 return;
             }
-            let socket = &io.connections[id.key as usize].socket;
-            match host::socket::receive(socket, &mut self.buffer) {
+            if share_bytes == 0 || self.budget_bytes == 0 {
+                connection.reads_on = true;
+                self.more.push_back(id);
+                return;
+            }
+            match host::socket::receive(&connection.socket, &mut self.buffer) {
                 Ok(0) => return io.finish(id.key),
                 Ok(count) => {
-                    total += count;
+                    share_bytes = share_bytes.saturating_sub(count);
+                    self.budget_bytes = self.budget_bytes.saturating_sub(count);
                     self.take(io, service, id.key, count);
                     // With edge-triggered epoll a short read means that the socket is empty (epoll(7)).
-                    if count < self.buffer.len() && !to_the_end {
+                    if count < BUFFER_BYTES && !to_the_end {
                         return;
                     }
                 }

@@ -92,6 +92,11 @@ impl Wheel {
         self.nodes[key as usize] = Node { next: NIL, prev: NIL };
     }
 
+    /// Whether `key` has a timer.
+    pub fn is_set(&self, key: u32) -> bool {
+        self.nodes.get(key as usize).is_some_and(|node| node.prev != NIL)
+    }
+
     /// Appends every key whose time came to `due` and takes its timer away.
     pub fn expire(&mut self, now_ms: u64, due: &mut Vec<u32>) {
         let now = now_ms / TICK_MS;
@@ -172,6 +177,7 @@ mod tests {
         wheel.cancel(4);
         wheel.cancel(4);
         wheel.cancel(77);
+        assert!(wheel.is_set(2) && !wheel.is_set(4) && !wheel.is_set(77));
         assert_eq!(expired(&mut wheel, 1_200), [1, 3]);
         assert_eq!(expired(&mut wheel, 5_200), [2]);
         assert_eq!(wheel.next_ms(5_200), None);
