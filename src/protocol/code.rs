@@ -204,10 +204,10 @@ impl Disconnect {
         }
     }
 
-    /// Whether what is queued is sent before the close frame. A slow client's queue is what it
-    /// could not take, and after a plain close nobody reads: both are dropped.
+    /// Whether what is queued is sent before the close frame. What a slow client or a stuck socket
+    /// could not take it will not take now, and after a plain close nobody reads: it is dropped.
     pub const fn flushes_queue(self) -> bool {
-        !matches!(self, Disconnect::ConnectionClosed | Disconnect::Slow)
+        !matches!(self, Disconnect::ConnectionClosed | Disconnect::Slow | Disconnect::WriteError)
     }
 
     /// Whether an SDK connects again by itself after this.
@@ -295,10 +295,10 @@ mod tests {
     }
 
     #[test]
-    fn only_slow_and_plain_closes_drop_the_queue() {
+    fn only_plain_closes_slow_clients_and_stuck_sockets_drop_the_queue() {
         let dropping: Vec<u16> =
             Disconnect::ALL.iter().filter(|d| !d.flushes_queue()).map(|d| d.code()).collect();
-        assert_eq!(dropping, [3000, 3008]);
+        assert_eq!(dropping, [3000, 3008, 3009]);
     }
 
     #[test]
