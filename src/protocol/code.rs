@@ -209,15 +209,7 @@ impl Disconnect {
     pub const fn flushes_queue(self) -> bool {
         !matches!(self, Disconnect::ConnectionClosed | Disconnect::Slow | Disconnect::WriteError)
     }
-
-    /// Whether an SDK connects again by itself after this.
-    pub const fn client_reconnects(self) -> bool {
-        self.code() < TERMINAL_CODE_MIN
-    }
 }
-
-/// The first disconnect code after which the SDKs stay away.
-const TERMINAL_CODE_MIN: u16 = 3500;
 
 /// Why the server ends one subscription; the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -287,11 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn disconnects_are_listed_once_each_in_order_and_the_terminal_ones_start_at_3500() {
+    fn disconnects_are_listed_once_each_in_order() {
         assert!(Disconnect::ALL.windows(2).all(|pair| pair[0].code() < pair[1].code()));
-        assert!(Disconnect::TooManyRequests.client_reconnects());
-        assert!(!Disconnect::InvalidToken.client_reconnects());
-        assert_eq!(Disconnect::ALL.iter().filter(|d| d.client_reconnects()).count(), 12);
     }
 
     #[test]
