@@ -153,6 +153,7 @@ fn neither_silent_nor_unfinished_clients_hold_up_the_end() {
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut unfinished.stream(), &mut answer).expect("an answer and the end");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("The server is shutting down"), "{answer}");
     assert_eq!(server.wait().code(), Some(0));
 }
 

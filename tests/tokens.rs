@@ -343,7 +343,7 @@ fn a_refresh_that_is_not_for_this_connection_ends_it() {
 }
 
 #[test]
-fn a_refresh_must_list_the_server_side_subscriptions_that_there_are() {
+fn a_refresh_must_list_the_server_side_subscriptions_that_the_last_token_listed() {
     let server = server();
     let claims = json!({ "sub": "42", "channels": ["a", "b"] });
     let same = json!({ "sub": "42", "subs": { "b": {}, "a": {} } });
@@ -354,6 +354,25 @@ fn a_refresh_must_list_the_server_side_subscriptions_that_there_are() {
         client.command(json!({ "refresh": { "token": token(&json!({ "sub": "42", "channels": other })) } }));
         client.expect_close(3010, "insufficient state");
     }
+}
+
+#[test]
+fn a_refresh_may_list_a_server_side_subscription_that_the_client_has_ended() {
+    let server = server();
+    let claims = json!({ "sub": "42", "channels": ["a", "b"] });
+    let mut client = server.client_with(claims.clone());
+    for room in ["a", "b"] {
+        client.succeed("unsubscribe", json!({ "channel": room }));
+        assert_eq!(client.succeed("refresh", json!({ "token": token(&claims) })), json!({}));
+    }
+    client.command(json!({ "refresh": { "token": token(&json!({ "sub": "42" })) } }));
+    client.expect_close(3010, "insufficient state");
+
+    let mut client = server.client_with(claims);
+    client.succeed("unsubscribe", json!({ "channel": "a" }));
+    let left = json!({ "sub": "42", "channels": ["b"] });
+    client.command(json!({ "refresh": { "token": token(&left) } }));
+    client.expect_close(3010, "insufficient state");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::control::config::Config;
+use crate::control::config::{Config, Overrides};
 use crate::hub::NamespaceOptions;
 use crate::shard::settings::Origins;
 
@@ -22,7 +22,7 @@ pub(super) struct Args {
 
 /// Runs the subcommand.
 pub(super) fn run(args: &Args) -> ExitCode {
-    match Config::load(&args.file) {
+    match Config::load(&args.file).and_then(|config| config.with(Overrides::default())) {
         Ok(config) => {
             println!("{}: ok", args.file.display());
             print!("{}", Summary(&config));

@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// Address for /healthz, /readyz and /metrics, as IP:PORT
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     admin: Option<SocketAddr>,
-    /// Directory for what outlives the process; created if missing
+    /// Directory reserved for the durable rooms: made and locked, and nothing else is kept in it yet
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Shards, each a thread with its own listeners; 0 for as many as there are cores

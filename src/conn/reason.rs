@@ -51,11 +51,9 @@ impl CloseReason {
         }
     }
 
-    /// Whether what waits to be written is dropped instead of written before the close frame:
-    /// a peer that reads too slowly would never get to the end of it.
+    /// Whether what waits to be written is dropped instead of written before the close frame.
     pub fn drops_backlog(self) -> bool {
         match self {
-            CloseReason::Disconnect(Disconnect::WriteError) => true,
             CloseReason::Disconnect(disconnect) => !disconnect.flushes_queue(),
             _ => false,
         }

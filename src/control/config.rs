@@ -5,7 +5,8 @@
 //! last. `throng.example.toml` explains every option; a test finds each of them there.
 //!
 //! Invariants:
-//! - a `Config` that `load`, `parse` or `with` returned has passed every check of `validate`;
+//! - a `Config` that `load`, `parse` or `with` returned has passed every check of `validate`, those
+//!   that depend on this machine's cores only if `with` returned it;
 //! - an unknown key is an error: a misspelt limit must not silently be no limit;
 //! - neither an error nor `Debug` shows a secret.
 //!
@@ -54,7 +55,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Path that clients upgrade on. Starts with `/`.
     pub path: String,
-    /// Directory of the durable store; none: nothing is created and nothing outlives the process.
+    /// Directory that is reserved for the durable rooms: today it is made and locked, and nothing
+    /// else is kept in it. None: nothing is created.
     pub data: Option<PathBuf>,
     /// Shards; 0 for as many as there are available cores. At most [`SHARDS_MAX`].
     pub shards: usize,

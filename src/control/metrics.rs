@@ -71,7 +71,7 @@ const COUNTERS_BY_SHARD: [Exposed; 3] = [
 ];
 
 /// Counters that are sums over the shards.
-const COUNTERS: [Exposed; 8] = [
+const COUNTERS: [Exposed; 9] = [
     Exposed {
         name: "accept_failures",
         help: "Accepts that failed because descriptors or memory ran out",
@@ -83,6 +83,12 @@ const COUNTERS: [Exposed; 8] = [
         help: "HTTP requests that became WebSockets",
         unit: None,
         count: |stats| &stats.upgrades,
+    },
+    Exposed {
+        name: "upgrades_abandoned",
+        help: "Connections that ended before their upgrade request was complete, without an answer",
+        unit: None,
+        count: |stats| &stats.upgrades_abandoned,
     },
     Exposed {
         name: "messages_in",
@@ -301,12 +307,13 @@ mod tests {
         for (name, sum) in [
             ("accept_failures", 707.0),
             ("upgrades", 808.0),
-            ("messages_in", 909.0),
-            ("deliveries", 1010.0),
-            ("writes", 1111.0),
-            ("slow_closes", 1212.0),
-            ("write_timeout_closes", 1313.0),
-            ("publishes_refused", 1414.0),
+            ("upgrades_abandoned", 909.0),
+            ("messages_in", 1010.0),
+            ("deliveries", 1111.0),
+            ("writes", 1212.0),
+            ("slow_closes", 1313.0),
+            ("write_timeout_closes", 1414.0),
+            ("publishes_refused", 1515.0),
         ] {
             assert_eq!(samples[&format!("throng_{name}_total")], sum, "{name}");
         }

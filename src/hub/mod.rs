@@ -4,6 +4,9 @@
 //! Two parts. `Directory` and `Users` are shared by all shards: names are interned there once, and
 //! a publisher reads there which shards have members. `Members` is one shard's own.
 //!
+//! Clients choose the names, so names are hashed with std's `RandomState`, whose key is random:
+//! nobody can choose many that collide.
+//!
 //! Absent on purpose: connections and encoding. Members are keys.
 
 mod directory;

@@ -204,20 +204,12 @@ impl Disconnect {
         }
     }
 
-    /// Whether what is queued is sent before the close frame. A slow client's queue is what it
-    /// could not take, and after a plain close nobody reads: both are dropped.
+    /// Whether what is queued is sent before the close frame. What a slow client or a stuck socket
+    /// could not take it will not take now, and after a plain close nobody reads: it is dropped.
     pub const fn flushes_queue(self) -> bool {
-        !matches!(self, Disconnect::ConnectionClosed | Disconnect::Slow)
-    }
-
-    /// Whether an SDK connects again by itself after this.
-    pub const fn client_reconnects(self) -> bool {
-        self.code() < TERMINAL_CODE_MIN
+        !matches!(self, Disconnect::ConnectionClosed | Disconnect::Slow | Disconnect::WriteError)
     }
 }
-
-/// The first disconnect code after which the SDKs stay away.
-const TERMINAL_CODE_MIN: u16 = 3500;
 
 /// Why the server ends one subscription; the connection goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -287,18 +279,15 @@ mod tests {
     }
 
     #[test]
-    fn disconnects_are_listed_once_each_in_order_and_the_terminal_ones_start_at_3500() {
+    fn disconnects_are_listed_once_each_in_order() {
         assert!(Disconnect::ALL.windows(2).all(|pair| pair[0].code() < pair[1].code()));
-        assert!(Disconnect::TooManyRequests.client_reconnects());
-        assert!(!Disconnect::InvalidToken.client_reconnects());
-        assert_eq!(Disconnect::ALL.iter().filter(|d| d.client_reconnects()).count(), 12);
     }
 
     #[test]
-    fn only_slow_and_plain_closes_drop_the_queue() {
+    fn only_plain_closes_slow_clients_and_stuck_sockets_drop_the_queue() {
         let dropping: Vec<u16> =
             Disconnect::ALL.iter().filter(|d| !d.flushes_queue()).map(|d| d.code()).collect();
-        assert_eq!(dropping, [3000, 3008]);
+        assert_eq!(dropping, [3000, 3008, 3009]);
     }
 
     #[test]

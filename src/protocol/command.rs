@@ -89,7 +89,7 @@ impl Method<'_> {
 }
 
 /// How a client broke the protocol. Each ends the connection with [`Disconnect::BadRequest`]; which
-/// one it was is for the log.
+/// one it was neither the client nor the log is told, because a client could fill the log at will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// The line is not UTF-8.

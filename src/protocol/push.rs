@@ -5,12 +5,12 @@
 //! per message and a name is not. Nothing here checks that it is one.
 //!
 //! Absent on purpose: `connect`, `disconnect` and `message`, which only other transports use (a
-//! WebSocket is closed with a close frame), and the tags of a publication.
+//! WebSocket is closed with a close frame); `subscribe` and `refresh`, for which an application
+//! would have to ask the server; the tags of a publication.
 
 use super::client::ClientInfo;
 use super::code::Unsubscribe;
 use super::json::{Members, integer, string};
-use super::reply::SubscribeResult;
 
 pub use super::json::{quote, raw_json};
 
@@ -64,33 +64,13 @@ pub fn unsubscribe(out: &mut Vec<u8>, channel_json: &str, unsubscribe: Unsubscri
     end(out);
 }
 
-/// Appends that the server has subscribed the client.
-pub fn subscribe(out: &mut Vec<u8>, channel_json: &str, result: &SubscribeResult<'_>) {
-    begin_value(out, channel_json, "subscribe");
-    result.write_json(out);
-    out.extend_from_slice(b"}}");
-}
-
-/// Appends that the server has changed the connection's end: the seconds until then, if there is one.
-pub fn refresh(out: &mut Vec<u8>, ttl_s: Option<u32>) {
-    out.extend_from_slice(b"{\"push\":{\"refresh\":{");
-    Members::new(out).expiry(ttl_s);
-    end(out);
-}
-
-/// Appends a push up to the value of its type.
-fn begin_value(out: &mut Vec<u8>, channel_json: &str, kind: &str) {
+/// Appends a push up to the first member of its value.
+fn begin(out: &mut Vec<u8>, channel_json: &str, kind: &str) {
     out.extend_from_slice(b"{\"push\":{\"channel\":");
     out.extend_from_slice(channel_json.as_bytes());
     out.extend_from_slice(b",\"");
     out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-/// Appends a push up to the first member of its value.
-fn begin(out: &mut Vec<u8>, channel_json: &str, kind: &str) {
-    begin_value(out, channel_json, kind);
-    out.push(b'{');
+    out.extend_from_slice(b"\":{");
 }
 
 /// Closes the value, the push and the reply.
@@ -166,24 +146,6 @@ mod tests {
             written(|out| unsubscribe(out, r#""room:7""#, Unsubscribe::Server)),
             r#"{"push":{"channel":"room:7","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#
         );
-    }
-
-    #[test]
-    fn a_server_side_subscription_carries_its_result() {
-        let result = SubscribeResult { data: Some("1"), ..SubscribeResult::default() };
-        assert_eq!(
-            written(|out| subscribe(out, r#""user:9""#, &result)),
-            r#"{"push":{"channel":"user:9","subscribe":{"data":1}}}"#
-        );
-    }
-
-    #[test]
-    fn a_refresh_has_no_channel() {
-        assert_eq!(
-            written(|out| refresh(out, Some(60))),
-            r#"{"push":{"refresh":{"expires":true,"ttl":60}}}"#
-        );
-        assert_eq!(written(|out| refresh(out, None)), r#"{"push":{"refresh":{}}}"#);
     }
 
     proptest! {

@@ -86,7 +86,8 @@ pub struct SubOptions {
     pub info: Option<Box<str>>,
     /// JSON for the client, in the subscribe result.
     pub data: Option<Box<str>>,
-    /// Overrides the namespace's `presence`.
+    /// `Some(false)` hides the client from presence. Only that has an effect: whether a room has
+    /// presence at all is its namespace's to say.
     pub presence: Option<bool>,
     /// Overrides the namespace's `join_leave`.
     pub join_leave: Option<bool>,

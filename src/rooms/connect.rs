@@ -61,6 +61,10 @@ impl Rooms {
         if let Some(info) = claims.info {
             peer.more_mut().conn_info = Some(info);
         }
+        if !claims.server_subs.is_empty() {
+            let names = claims.server_subs.iter().map(|(name, _)| name.as_str().into());
+            peer.more_mut().server_side = names.collect();
+        }
         let ping_s = if has_ping_messages { settings.ping_interval_ms.div_ceil(1000) } else { 0 };
         let client = self.client_id(io.id(key));
         let quoted: Vec<_> = claims.server_subs.iter().map(|(name, _)| quote(name)).collect();
@@ -148,7 +152,7 @@ impl Rooms {
         if claims.user != io.peer(key).user_name() {
             return Err(Disconnect::InvalidToken.into());
         }
-        if !self.has_server_side(io.peer(key), &claims.server_subs) {
+        if !lists_the_same(io.peer(key), &claims.server_subs) {
             return Err(Disconnect::InsufficientState.into());
         }
         let peer = io.peer(key);
@@ -160,21 +164,13 @@ impl Rooms {
         self.reply(io, |out| reply::refresh(out, id, ttl_s));
         Ok(())
     }
+}
 
-    /// Whether the client's server-side subscriptions are the ones that a token lists.
-    fn has_server_side(&self, peer: &Peer, subs: &[(String, SubOptions)]) -> bool {
-        let mut held: Vec<_> = peer
-            .more
-            .iter()
-            .flat_map(|more| &more.details)
-            .filter(|detail| detail.is_server_side)
-            .map(|detail| &*self.members.room(detail.room).name)
-            .collect();
-        let mut listed: Vec<_> = subs.iter().map(|(name, _)| name.as_str()).collect();
-        held.sort_unstable();
-        listed.sort_unstable();
-        held == listed
-    }
+/// Whether a new token lists the server-side subscriptions that the last one listed. What the client
+/// still has of them does not count: it may have left one of them, which its application cannot know.
+fn lists_the_same(peer: &Peer, subs: &[(String, SubOptions)]) -> bool {
+    let last = peer.more.iter().flat_map(|more| &more.server_side);
+    last.map(|name| &**name).eq(subs.iter().map(|(name, _)| name.as_str()))
 }
 
 /// Seconds until `expires_at`; `None` if it never comes.

@@ -21,6 +21,7 @@ pub(super) struct Detail {
     /// Unix seconds, 0 for never.
     pub expires_at: u32,
     /// The server subscribed the client, by its connection token.
+    #[expect(dead_code, reason = "`subscribe` still sets it; refresh asks `More::server_side` instead")]
     pub is_server_side: bool,
     /// The member is left out of presence.
     pub is_hidden: bool,
@@ -33,6 +34,9 @@ pub(super) struct Detail {
 pub(super) struct More {
     /// JSON that the connection token attached to the connection.
     pub conn_info: Option<Box<str>>,
+    /// Names of the rooms that the connection token lists, ascending, whether or not the client is
+    /// still a member of each.
+    pub server_side: Box<[Box<str>]>,
     /// All subscriptions, by room, once there was more than one.
     subscriptions: Vec<Subscription>,
     pub details: Vec<Detail>,

@@ -96,6 +96,8 @@ pub struct Stats {
     pub upgrades: Counter,
     /// Upgrades that were refused, by reason.
     pub refusals: Refusals,
+    /// Connections that ended before their upgrade request was complete, without an answer.
+    pub upgrades_abandoned: Counter,
     /// WebSocket connections that ended, by close code.
     pub closes: Closes,
     /// Connections closed as too slow: their backlog, or the shard's share of the sum, was full.

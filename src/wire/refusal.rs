@@ -47,7 +47,7 @@ pub enum Refusal {
     Version,
     /// 431: the request's head is longer than the server reads.
     TooLong,
-    /// 503: the server holds as many connections as it may, or drains.
+    /// 503: the server drains. A full one sends nothing: it shuts its listeners until there is room.
     Full,
 }
 
@@ -86,7 +86,7 @@ impl Refusal {
             Self::TooLong => {
                 "The request head is longer than this server reads; send fewer or shorter headers."
             }
-            Self::Full => "The server takes no more connections now; try again later.",
+            Self::Full => "The server is shutting down; connect again, and another may answer.",
         }
     }
 
@@ -175,5 +175,12 @@ mod tests {
     fn a_wrong_method_is_told_the_right_one_and_a_wrong_version_the_right_version() {
         assert!(response(Refusal::Method).contains("\r\nAllow: GET\r\n"));
         assert!(response(Refusal::Version).contains("\r\nSec-WebSocket-Version: 13\r\n"));
+    }
+
+    #[test]
+    fn who_comes_while_the_server_drains_is_told_so_and_when_to_come_again() {
+        let text = response(Refusal::Full);
+        assert!(text.contains("\r\nRetry-After: 1\r\n"), "{text}");
+        assert!(text.contains("\r\n\r\nThe server is shutting down; "), "{text}");
     }
 }

@@ -10,9 +10,6 @@ use super::Config;
 use crate::rooms;
 use crate::shard::settings::{self as shard, Origins};
 
-/// Subprotocols the rooms speak, best first. Source: PROTOCOL.md 1.1.
-const SUBPROTOCOLS: &[&str] = &["centrifuge-json"];
-
 impl Config {
     /// Whether everybody may do everything, said by the file or by the rule above.
     pub fn is_insecure(&self) -> bool {
@@ -83,7 +80,7 @@ impl Config {
         shard::Settings {
             socket: self.socket.clone(),
             path: self.path.clone(),
-            subprotocols: SUBPROTOCOLS,
+            subprotocols: rooms::SUBPROTOCOLS,
             origins: self.origins(),
             connections_max: connections_max_per_shard,
             accept_batch: limits.accept_batch,

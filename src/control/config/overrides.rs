@@ -28,8 +28,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// A value of the command line contradicts another one. No line is named: the file alone was
-    /// valid.
+    /// A value of the command line, or the number of shards that this machine's cores make,
+    /// contradicts another one. No line is named: the file alone was valid.
     pub fn with(mut self, overrides: Overrides) -> Result<Config, ConfigError> {
         if !overrides.listen.is_empty() {
             self.listen = overrides.listen;
@@ -45,7 +45,7 @@ impl Config {
         }
         self.pin_shards |= overrides.pin_shards;
         self.private_fd_tables &= !overrides.shared_fd_table;
-        validate::overridden(&self)?;
+        validate::overridden(&self, validate::cores())?;
         Ok(self)
     }
 }
@@ -94,5 +94,21 @@ mod tests {
             "command line: `admin` is 127.0.0.1:9000, which `listen` covers with 0.0.0.0:9000; \
              give each its own port"
         );
+    }
+
+    #[test]
+    fn one_shard_for_each_core_needs_room_for_one_backlog_each() {
+        let text = "[limits]\nbacklog_total_bytes_max = 3145728";
+        let config = Config::parse(text, "f").unwrap();
+        assert_eq!(validate::overridden(&config, 3), Ok(()));
+        let error = validate::overridden(&config, 4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`shards` is 0, one for each core: `limits.backlog_total_bytes_max` is 3145728; needed: 4194304 at \
+             least, which is `limits.backlog_bytes_max` (1048576) for each of 4 shards"
+        );
+        let shards = |shards| Overrides { shards: Some(shards), ..Default::default() };
+        assert!(config.clone().with(shards(3)).is_ok());
+        assert!(config.with(shards(4)).unwrap_err().to_string().starts_with("command line: "));
     }
 }

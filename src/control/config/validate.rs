@@ -12,6 +12,7 @@ use regex::Regex;
 use super::document::Document;
 use super::error::ConfigError;
 use super::{Config, SHARDS_MAX, Token};
+use crate::host::processors;
 use crate::shard::wheel::HORIZON_MS;
 
 /// What a namespace may be called. Source: PROTOCOL.md 19.
@@ -26,18 +27,30 @@ struct Failure {
     message: String,
 }
 
-/// Checks everything in a configuration that came from `document`.
+/// Checks everything in a configuration that came from `document`, except what depends on the
+/// number of cores: the command line may still give a number of shards.
 pub(super) fn validate(config: &Config, document: &Document<'_>) -> Result<(), ConfigError> {
     server(config)
+        .and_then(|()| backlogs(config, config.shards.max(1)))
         .and_then(|()| limits(config))
         .and_then(|()| client(config))
         .and_then(|()| channels(config))
         .map_err(|failure| document.error(&failure.keys, failure.message))
 }
 
-/// Checks again what the command line can change.
-pub(super) fn overridden(config: &Config) -> Result<(), ConfigError> {
-    server(config).map_err(|failure| ConfigError::new("command line", None, failure.message))
+/// Checks again what the command line can change, and what depends on the `cores` of this machine.
+pub(super) fn overridden(config: &Config, cores: usize) -> Result<(), ConfigError> {
+    let error = |origin, failure: Failure| ConfigError::new(origin, None, failure.message);
+    server(config).map_err(|failure| error("command line", failure))?;
+    match config.shards {
+        0 => backlogs(config, cores).map_err(|failure| error("`shards` is 0, one for each core", failure)),
+        shards => backlogs(config, shards).map_err(|failure| error("command line", failure)),
+    }
+}
+
+/// Cores that shards may run on; 1 if the kernel does not say, which the server reports once it runs.
+pub(super) fn cores() -> usize {
+    processors::available().map_or(1, |cores| cores.len())
 }
 
 fn fail(key: &str, message: String) -> Result<(), Failure> {
@@ -64,8 +77,12 @@ fn server(config: &Config) -> Result<(), Failure> {
             return fail(&key, format!("`allowed_origins` has {origin:?}; {needed}"));
         }
     }
+    Ok(())
+}
+
+/// Checks that each of `shards` shards can hold at least one full backlog.
+fn backlogs(config: &Config, shards: usize) -> Result<(), Failure> {
     let (total, each) = (config.limits.backlog_total_bytes_max, config.limits.backlog_bytes_max);
-    let shards = config.shards.max(1);
     if total / shards < each {
         let [total_key, each_key] = ["limits.backlog_total_bytes_max", "limits.backlog_bytes_max"];
         let least = each.saturating_mul(shards);
