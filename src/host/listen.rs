@@ -14,7 +14,8 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SocketOptions {
-    /// `SO_SNDBUF`, 0 for the kernel's own tuning. Linux doubles it for bookkeeping (socket(7)).
+    /// `SO_SNDBUF`, 0 for the kernel's own tuning. Linux doubles it for bookkeeping (socket(7)). The
+    /// default bounds what a reader that stalls pins; docs/PERFORMANCE.md has what it costs.
     pub send_buffer_bytes: u32,
     /// `SO_RCVBUF`, 0 for the kernel's own tuning. Linux doubles it for bookkeeping (socket(7)).
     pub receive_buffer_bytes: u32,
@@ -33,7 +34,7 @@ pub struct SocketOptions {
 impl Default for SocketOptions {
     fn default() -> Self {
         SocketOptions {
-            send_buffer_bytes: 0,
+            send_buffer_bytes: 64 * 1024,
             receive_buffer_bytes: 0,
             listen_backlog: 4096,
             defer_accept_s: 0,

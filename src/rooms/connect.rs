@@ -126,8 +126,7 @@ impl Rooms {
         subs.iter()
             .map(|(name, options)| {
                 let (_, namespace) = self.shared.channel(name)?;
-                let wish = Wish { is_server_side: true, ..Wish::default() };
-                let join = Join::new(self.shared.options(namespace), options.clone(), wish);
+                let join = Join::new(self.shared.options(namespace), options.clone(), Wish::default());
                 Ok((name.as_str(), namespace, join))
             })
             .collect()

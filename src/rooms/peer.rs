@@ -20,9 +20,6 @@ pub(super) struct Detail {
     pub chan_info: Option<Box<str>>,
     /// Unix seconds, 0 for never.
     pub expires_at: u32,
-    /// The server subscribed the client, by its connection token.
-    #[expect(dead_code, reason = "`subscribe` still sets it; refresh asks `More::server_side` instead")]
-    pub is_server_side: bool,
     /// The member is left out of presence.
     pub is_hidden: bool,
     /// Others are told that the client joins and leaves.
@@ -209,7 +206,6 @@ mod tests {
             room: 1,
             chan_info: Some("{}".into()),
             expires_at: 9,
-            is_server_side: true,
             is_hidden: false,
             announces: false,
         });

@@ -14,11 +14,11 @@ use crate::rooms::shared::Allowed;
 use crate::rooms::{Audience, Failure, Peer, Rooms, TEXT, client_info};
 use crate::shard::Io;
 
-/// What a client asks of a subscription, or the server of one it makes.
+/// What a client asks of a subscription, and until when it has it; nothing of either where the
+/// server makes one by a connection token.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Wish {
     pub join_leave: bool,
-    pub is_server_side: bool,
     pub expires_at: u32,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Join {
 #[derive(Debug)]
 struct NewDetail {
     chan_info: Option<Box<str>>,
-    wish: Wish,
+    expires_at: u32,
     is_hidden: bool,
     announces: bool,
 }
@@ -46,15 +46,18 @@ impl Join {
         let announces = granted.join_leave.unwrap_or(options.join_leave);
         let is_told = granted.force_push_join_leave.unwrap_or(options.force_push_join_leave);
         let is_hidden = granted.presence == Some(false);
-        let is_plain = granted.info.is_none()
-            && !wish.is_server_side
-            && wish.expires_at == 0
-            && !is_hidden
-            && announces == options.join_leave;
+        let expires_at = wish.expires_at;
+        let is_plain =
+            granted.info.is_none() && expires_at == 0 && !is_hidden && announces == options.join_leave;
         Join {
             announces,
             wants_join_leave: announces && (is_told || wish.join_leave),
-            detail: (!is_plain).then_some(NewDetail { chan_info: granted.info, wish, is_hidden, announces }),
+            detail: (!is_plain).then_some(NewDetail {
+                chan_info: granted.info,
+                expires_at,
+                is_hidden,
+                announces,
+            }),
         }
     }
 }
@@ -87,11 +90,8 @@ impl Rooms {
         }
         let peer = io.peer(key);
         let may_see = self.shared.allows(peer.user.is_none(), true, Allowed::presence(options));
-        let wish = Wish {
-            join_leave: request.join_leave && may_see,
-            expires_at: unix_u32(claims.expires_at),
-            is_server_side: false,
-        };
+        let wish =
+            Wish { join_leave: request.join_leave && may_see, expires_at: unix_u32(claims.expires_at) };
         let result =
             SubscribeResult { was_recovering: request.recover, ttl_s, data: claims.options.data.as_deref() };
         let index = self.open(channel.full(), namespace);
@@ -174,8 +174,7 @@ impl Rooms {
             peer.more_mut().details.push(Detail {
                 room: index,
                 chan_info: new.chan_info,
-                expires_at: new.wish.expires_at,
-                is_server_side: new.wish.is_server_side,
+                expires_at: new.expires_at,
                 is_hidden: new.is_hidden,
                 announces: new.announces,
             });
@@ -288,7 +287,6 @@ impl Rooms {
                 room: index,
                 chan_info: claims.options.info,
                 expires_at,
-                is_server_side: false,
                 is_hidden: false,
                 announces,
             }),

@@ -215,6 +215,10 @@ impl<P> Io<P> {
         match connection.phase {
             Phase::Open => self.close(key, CloseReason::Gone),
             Phase::Dead => {}
+            Phase::Upgrading => {
+                self.stats.upgrades_abandoned.add(1);
+                self.bury(key);
+            }
             _ => self.bury(key),
         }
     }
