@@ -9,6 +9,8 @@
 
 use super::dialect::{Dialect, Identity, Line, Rooms, sequence};
 use super::{frame, target};
+use crate::wire::frame::write_client_frame;
+use crate::wire::{Control, OpCode};
 
 /// What every connection of one run says.
 #[derive(Clone)]
@@ -126,15 +128,15 @@ impl Connection {
         while let Some(frame) = frame::decode(&bytes[taken..]).map_err(|error| error.to_string())? {
             taken += frame.frame_bytes;
             match frame.opcode {
-                frame::TEXT | frame::BINARY => {
+                OpCode::Data(_) => {
                     self.text(frame.payload, script.dialect, out, tally, witness.as_deref_mut())?;
                 }
-                frame::PING => {
+                OpCode::Control(Control::Ping) => {
                     tally.pings += 1;
-                    frame::encode(out, frame::PONG, mask(index), frame.payload);
+                    write_client_frame(out, frame::PONG, frame.payload, mask(index));
                 }
-                frame::CLOSE => return Err(close_reason(frame.payload)),
-                _ => {}
+                OpCode::Control(Control::Close) => return Err(close_reason(frame.payload)),
+                OpCode::Control(_) => {}
             }
         }
         Ok(taken)
@@ -148,7 +150,7 @@ impl Connection {
         }
         self.stage = Stage::Greeting;
         let text = script.dialect.greeting(index, script.rooms, &script.identity)?;
-        frame::encode(out, frame::TEXT, mask(index), text.as_bytes());
+        write_client_frame(out, frame::TEXT, text.as_bytes(), mask(index));
         Ok(())
     }
 
@@ -173,7 +175,7 @@ impl Connection {
                 }
                 Line::Ping => {
                     tally.pings += 1;
-                    frame::encode(out, frame::TEXT, mask(tally.pings), b"{}");
+                    write_client_frame(out, frame::TEXT, b"{}", mask(tally.pings));
                 }
                 Line::Reply if self.stage == Stage::Greeting => {
                     self.replies_due -= 1;
@@ -226,8 +228,9 @@ mod tests {
     }
 
     fn text_frame(text: &str) -> Vec<u8> {
-        let length = u16::try_from(text.len()).unwrap().to_be_bytes();
-        [&[0x81, 126], &length[..], text.as_bytes()].concat()
+        let mut out = Vec::new();
+        crate::wire::frame::write_frame(&mut out, frame::TEXT, text.as_bytes());
+        out
     }
 
     /// Feeds `bytes` cut into pieces of `piece` bytes, as `worker` does; gives what was sent.

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use super::connection::mask;
 use super::dialect::Dialect;
 use super::frame;
+use crate::wire::frame::write_client_frame;
 
 /// Longest round that is told from a longer one: ten minutes.
 const ROUND_US_MAX: u64 = 600_000_000;
@@ -67,7 +68,7 @@ impl Publisher {
             text.clear();
             let sequence = self.next_sequence;
             dialect.publish(&mut text, sequence, sequence % self.plan.rooms, self.plan.payload_bytes);
-            frame::encode(out, frame::TEXT, mask(sequence), &text);
+            write_client_frame(out, frame::TEXT, &text, mask(sequence));
             self.next_sequence += 1;
         }
         self.round_started = Some(now);
