@@ -132,7 +132,8 @@ fn announce(config: &Config, clients: &[SocketAddr], admin: SocketAddr, shards: 
 fn cannot_listen(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "another process listens there (`ss -ltnp 'sport = :{}'` names it); stop it or choose another address",
+            "another process listens there (`ss -ltnp 'sport = :{}'` names it, or no process if it is a throng, \
+             whose shards have descriptor tables of their own); stop it or choose another address",
             address.port()
         ),
         io::ErrorKind::AddrNotAvailable => {
