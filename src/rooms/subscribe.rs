@@ -113,19 +113,19 @@ impl Rooms {
     ) -> Result<SubscriptionClaims, Failure> {
         if token.is_empty() {
             let peer = io.peer(key);
-            let is_listed =
-                options.allow_user_limited_channels && channel.allows_user(peer.user_name()) == Some(true);
-            let is_limited = options.allow_user_limited_channels && channel.allows_user("").is_some();
-            let is_allowed = is_listed
-                || (!is_limited
-                    && !channel.is_private()
-                    && self.shared.allows(peer.user.is_none(), false, Allowed::subscribe(options)))
-                || (self.shared.settings.insecure && !channel.is_private());
-            let is_refused = channel.is_private() || !is_allowed;
-            return if is_refused {
-                Err(ErrorCode::PermissionDenied.into())
+            // A room that is limited to some users is for them and nobody else, whatever the namespace says.
+            let is_listed = if options.allow_user_limited_channels {
+                channel.allows_user(peer.user_name())
             } else {
+                None
+            };
+            let is_allowed = is_listed.filter(|_| !self.shared.settings.insecure).unwrap_or_else(|| {
+                self.shared.allows(peer.user.is_none(), false, Allowed::subscribe(options))
+            });
+            return if is_allowed && !channel.is_private() {
                 Ok(SubscriptionClaims::default())
+            } else {
+                Err(ErrorCode::PermissionDenied.into())
             };
         }
         let verifier = self.shared.subscription_tokens.as_ref().ok_or(ErrorCode::PermissionDenied)?;

@@ -114,7 +114,8 @@ pub struct Stats {
     pub backlog_bytes: Counter,
     /// Messages that arrived in the shard's inbox from other threads.
     pub inbox_messages: Counter,
-    /// Publishes refused with error 111 because a member shard's inbox was full.
+    /// Publishes refused with error 111, and join and leave pushes not passed on, because a member
+    /// shard's inbox was full.
     pub publishes_refused: Counter,
     /// Turns of the event loop.
     pub turns: Counter,
