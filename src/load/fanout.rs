@@ -15,12 +15,12 @@ use serde::Serialize;
 use super::connection::Script;
 use super::dialect::{Dialect, Identity, PAYLOAD_BYTES_MIN, Rooms};
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
+use super::interrupt;
 use super::probe::Probe;
 use super::progress::{self, Waited};
 use super::publisher::PublishPlan;
 use super::report::{Origin, Table, number, per, write_json};
 use super::server::Server;
-use super::{interrupt, source};
 
 /// What to run.
 pub struct FanoutOptions {
@@ -253,17 +253,15 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
         Dialect::Raw if rooms > 1 => server.target.clone().with_query("rooms", rooms),
         _ => server.target.clone(),
     };
+    let script = Script {
+        dialect: options.dialect,
+        rooms: Rooms::Each(rooms),
+        identity: Identity::Anonymous,
+        upgrade_request: target.upgrade_request(),
+    };
+    let plan = FleetPlan::new(address, script, receivers, options.threads);
     FleetPlan {
-        address,
-        script: Script {
-            dialect: options.dialect,
-            rooms: Rooms::Each(rooms),
-            identity: Identity::Anonymous,
-            upgrade_request: target.upgrade_request(),
-        },
-        connections: receivers,
-        threads: options.threads,
-        source_ips: options.source_ips.unwrap_or_else(|| source::sources_needed(receivers, address)),
+        source_ips: options.source_ips.unwrap_or(plan.source_ips),
         spin: options.spin,
         publish: Some(PublishPlan {
             in_flight: options.in_flight,
@@ -271,6 +269,7 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
             payload_bytes: options.payload_bytes,
             members: receivers,
         }),
+        ..plan
     }
 }
 

@@ -128,20 +128,13 @@ pub fn run(options: &IdleOptions) -> Result<(), String> {
     let address = server.target.address;
     let source_ips =
         options.source_ips.unwrap_or_else(|| source::sources_needed(options.connections, address));
-    let plan = FleetPlan {
-        address,
-        script: Script {
-            dialect: options.dialect,
-            rooms: options.rooms,
-            identity: options.identity.clone(),
-            upgrade_request: server.target.upgrade_request(),
-        },
-        connections: options.connections,
-        threads,
-        source_ips,
-        spin: false,
-        publish: None,
+    let script = Script {
+        dialect: options.dialect,
+        rooms: options.rooms,
+        identity: options.identity.clone(),
+        upgrade_request: server.target.upgrade_request(),
     };
+    let plan = FleetPlan { source_ips, ..FleetPlan::new(address, script, options.connections, threads) };
     let mut report = IdleReport {
         origin: Some(Origin::now(&server.url, threads as usize, source_ips)),
         connections: options.connections,

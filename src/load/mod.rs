@@ -6,14 +6,16 @@
 //! out:
 //! - [`frame`], [`dialect`], [`target`]: bytes, without sockets;
 //! - [`connection`]: one connection's progress from upgrade to counting, without its socket;
-//! - [`source`], [`worker`], [`publisher`], [`fleet`]: sockets and threads;
-//! - [`probe`], [`kernel`], [`server`], [`interrupt`]: the measured process, the machine, the user;
+//! - [`watch`]: what is looked at in a message;
+//! - [`source`], [`openings`], [`worker`], [`publisher`], [`pacer`], [`fleet`]: sockets and threads;
+//! - [`probe`], [`cost`], [`kernel`], [`server`], [`interrupt`]: the measured process, the machine, the user;
 //! - [`idle`], [`fanout`], [`progress`], [`report`]: one question each, and its answer as a table and as JSON.
 //!
 //! Absent on purpose: retries (a failed connection is counted by its reason and stays failed) and
 //! pacing (both scenarios are closed loops).
 
 pub mod connection;
+pub mod cost;
 pub mod dialect;
 pub mod fanout;
 pub mod fleet;
@@ -21,6 +23,8 @@ pub mod frame;
 pub mod idle;
 pub mod interrupt;
 pub mod kernel;
+pub mod openings;
+pub mod pacer;
 pub mod probe;
 pub mod progress;
 pub mod publisher;
@@ -28,4 +32,5 @@ pub mod report;
 pub mod server;
 pub mod source;
 pub mod target;
+pub mod watch;
 pub mod worker;
