@@ -36,9 +36,14 @@ impl CostSample {
         Self { at: Instant::now(), threads }
     }
 
+    /// Seconds from `before` to this look.
+    pub fn seconds_since(&self, before: &Self) -> f64 {
+        self.at.duration_since(before.at).as_secs_f64()
+    }
+
     /// What was spent from `before` to this look.
     pub fn since(&self, before: &Self) -> Cost {
-        let seconds = self.at.duration_since(before.at).as_secs_f64();
+        let seconds = self.seconds_since(before);
         let spent = self.threads.iter().map(|(thread, now)| {
             now.saturating_sub(before.threads.get(thread).copied().unwrap_or_default()).as_secs_f64()
         });

@@ -13,9 +13,11 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::connection::Script;
-use super::dialect::{Dialect, Identity, PAYLOAD_BYTES_MIN, Rooms};
+use super::dialect::{Dialect, Identity, Rooms};
+use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
 use super::interrupt;
+use super::paced::check_payload;
 use super::probe::Probe;
 use super::progress::{self, Waited};
 use super::publisher::PublishPlan;
@@ -44,8 +46,8 @@ pub struct FanoutOptions {
     pub seconds: f64,
     /// Bytes of each payload: of the `data` for Centrifuge, of the frame's payload for raw.
     pub payload_bytes: usize,
-    /// Receiving threads.
-    pub threads: u64,
+    /// Receiving threads, or as few as the descriptor limit allows.
+    pub threads: Option<u64>,
     /// Source addresses, or as many as make ports cheap.
     pub source_ips: Option<u64>,
     /// Receive without sleeping.
@@ -155,15 +157,11 @@ impl Moment {
 /// The options contradict each other, the run could not start, a member did not become whole, or
 /// the report could not be written. What is lost while running is a figure, not an error.
 pub fn run(options: &FanoutOptions) -> Result<(), String> {
-    if options.payload_bytes < PAYLOAD_BYTES_MIN {
-        return Err(format!(
-            "--payload-bytes {}: a payload needs {PAYLOAD_BYTES_MIN} bytes for its sequence number",
-            options.payload_bytes
-        ));
-    }
+    check_payload(options.payload_bytes)?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
-    let server = Server::resolve(options.target.as_deref(), options.pid, &options.serve_args)?;
+    let server =
+        Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.members)?;
     let report = measure(options, &server, &sender, &notices)?;
     print!("{}", report.table().render());
     options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
@@ -177,14 +175,15 @@ fn measure(
 ) -> Result<FanoutReport, String> {
     let own = Probe::own()?;
     let receivers = options.members + 1;
-    let plan = plan(options, server, receivers);
-    let origin = Origin::now(&server.url, options.threads as usize, plan.source_ips);
+    let threads = options.threads.map_or_else(|| Fleet::threads_needed(receivers), Ok)?;
+    let plan = plan(options, server, receivers, threads);
+    let origin = Origin::now(&server.url, threads as usize, plan.source_ips);
     let fleet = Fleet::start(plan, sender)?;
     let waited = progress::until_open(&fleet, notices, receivers);
     let whole = fleet.counters.whole.load(SeqCst);
     if waited != Waited::Done || whole < receivers {
         let reasons = fleet.close().failures;
-        return Err(format!("only {whole} of {receivers} connections became whole: {reasons:?}"));
+        return Err(explain(whole, receivers, &reasons, server.target.address));
     }
 
     let mut seen = 0;
@@ -245,7 +244,7 @@ fn measure(
     })
 }
 
-fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
+fn plan(options: &FanoutOptions, server: &Server, receivers: u64, threads: u64) -> FleetPlan {
     let rooms = options.rooms_per_connection;
     let address = server.target.address;
     // A raw server learns from the query how many rooms its members are in.
@@ -259,7 +258,7 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
         identity: Identity::Anonymous,
         upgrade_request: target.upgrade_request(),
     };
-    let plan = FleetPlan::new(address, script, receivers, options.threads);
+    let plan = FleetPlan::new(address, script, receivers, threads);
     FleetPlan {
         source_ips: options.source_ips.unwrap_or(plan.source_ips),
         spin: options.spin,

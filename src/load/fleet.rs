@@ -19,6 +19,7 @@ use mio::{Poll, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::connection::Script;
+use super::failures;
 use super::pacer::Schedule;
 use super::publisher::PublishPlan;
 use super::source;
@@ -245,6 +246,7 @@ impl Fleet {
                 plan.connections.div_ceil(per_thread)
             ));
         }
+        failures::check_box(plan.connections, plan.source_ips, plan.address.ip().is_loopback())?;
         let pollers = (0..plan.threads).map(|_| poller()).collect::<io::Result<Vec<_>>>();
         let pollers = pollers.map_err(|error| format!("a poller cannot be made: {error}"))?;
         let counters = Arc::new(Counters::default());

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::connection::Script;
 use super::dialect::{Dialect, Identity, Rooms};
+use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
 use super::kernel::{self, KernelSample};
 use super::probe::{Memory, Probe};
@@ -123,7 +124,8 @@ pub struct IdleReport {
 pub fn run(options: &IdleOptions) -> Result<(), String> {
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
-    let server = Server::resolve(options.target.as_deref(), options.pid, &options.serve_args)?;
+    let server =
+        Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.connections)?;
     let threads = options.threads.map_or_else(|| Fleet::threads_needed(options.connections), Ok)?;
     let address = server.target.address;
     let source_ips =
@@ -143,7 +145,14 @@ pub fn run(options: &IdleOptions) -> Result<(), String> {
     measure(options, plan, &server, &sender, &notices, &mut report)?;
     print!("{}", report.table().render());
     options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))?;
-    if report.whole == 0 { Err(format!("no connection to {} became whole", server.url)) } else { Ok(()) }
+    if report.whole == 0 || !report.failures.is_empty() {
+        let said = explain(report.whole, report.connections, &report.failures, address);
+        if report.whole == 0 {
+            return Err(said);
+        }
+        eprintln!("note: {said}");
+    }
+    Ok(())
 }
 
 fn measure(

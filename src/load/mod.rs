@@ -14,9 +14,11 @@
 //! Absent on purpose: retries (a failed connection is counted by its reason and stays failed) and
 //! pacing (both scenarios are closed loops).
 
+pub mod ceiling;
 pub mod connection;
 pub mod cost;
 pub mod dialect;
+pub mod failures;
 pub mod fanout;
 pub mod fleet;
 pub mod frame;
@@ -24,13 +26,19 @@ pub mod idle;
 pub mod interrupt;
 pub mod kernel;
 pub mod openings;
+pub mod options;
+pub mod paced;
 pub mod pacer;
+pub mod percentiles;
 pub mod probe;
 pub mod progress;
 pub mod publisher;
 pub mod report;
 pub mod server;
+pub mod slow;
 pub mod source;
+pub mod steady;
+pub mod storm;
 pub mod target;
 pub mod watch;
 pub mod worker;

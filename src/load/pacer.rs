@@ -212,6 +212,7 @@ impl Run {
                     });
                 }
                 Ok(Order::Stop(reply)) => {
+                    self.publish_due();
                     // A scenario that no longer listens has been interrupted.
                     let _ = reply.send(self.stop());
                 }
@@ -225,9 +226,11 @@ impl Run {
 
     fn stop(&mut self) -> Paced {
         let Some(pace) = self.pace.take() else { return Paced::default() };
-        let due = pace.started.elapsed().div_duration_f64(pace.interval) as u64 + 1;
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Paced { published: pace.written, unwritten: due.saturating_sub(pace.written), ended, ..pace.paced }
+        let is_behind = ended.is_some() || self.publishers.iter().any(Publisher::is_full);
+        let due = pace.started.elapsed().div_duration_f64(pace.interval) as u64 + 1;
+        let unwritten = if is_behind { due.saturating_sub(pace.written) } else { 0 };
+        Paced { published: pace.written, unwritten, ended, ..pace.paced }
     }
 
     /// Frames every publish that is due by now, unless a connection has too much waiting already.
@@ -250,7 +253,7 @@ impl Run {
             let (number, room) = (self.next, self.next % self.plan.rooms);
             let count = self.publishers.len() as u64;
             let publisher = &mut self.publishers[(room % count) as usize];
-            if publisher.unsent.len() > UNSENT_BYTES_MAX {
+            if publisher.is_full() {
                 break;
             }
             text.clear();
@@ -308,6 +311,11 @@ impl Publisher {
         }
         publisher.stream.set_nonblocking(true).map_err(said)?;
         Ok(publisher)
+    }
+
+    /// True while it may not be given more.
+    fn is_full(&self) -> bool {
+        self.unsent.len() > UNSENT_BYTES_MAX
     }
 
     fn write(&mut self) -> Result<(), String> {

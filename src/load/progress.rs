@@ -9,6 +9,8 @@ use super::report::number;
 
 /// Between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
+/// Between two points of a timeline.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Seconds without any progress after which waiting is given up.
 const STALLED_LINES: u32 = 10;
 
@@ -50,6 +52,46 @@ pub fn until_open(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -
             moved
         },
     )
+}
+
+/// Waits until the `connections` of `fleet` that dropped are back; adds (seconds, how many are back) to
+/// `timeline` as often as it looks.
+pub fn until_back(
+    fleet: &Fleet,
+    notices: &Receiver<Notice>,
+    connections: u64,
+    timeline: &mut Vec<(f64, u64)>,
+) -> Waited {
+    let (started, mut opened, mut moved) = (Instant::now(), 0, Instant::now());
+    let mut next_line = started + LINE_EVERY;
+    loop {
+        let back = fleet.counters.back.load(SeqCst);
+        let seconds = started.elapsed().as_secs_f64();
+        if timeline.last().is_none_or(|(_, before)| *before != back) {
+            moved = Instant::now();
+            timeline.push((seconds, back));
+        }
+        if Instant::now() >= next_line {
+            next_line += LINE_EVERY;
+            let failed = fleet.counters.failed_tries.load(SeqCst);
+            eprintln!("{seconds:>4.0} s  {back} of {connections} back, {failed} tries failed");
+        }
+        match notices.recv_timeout(LOOK_EVERY) {
+            Ok(Notice::Interrupted) | Err(RecvTimeoutError::Disconnected) => return Waited::Interrupted,
+            Ok(Notice::Opened) => {
+                opened += 1;
+                if opened == fleet.threads() {
+                    timeline.push((started.elapsed().as_secs_f64(), fleet.counters.back.load(SeqCst)));
+                    return Waited::Done;
+                }
+            }
+            Ok(Notice::Drained) => {}
+            Err(RecvTimeoutError::Timeout) if moved.elapsed() > STALLED_LINES * LINE_EVERY => {
+                return Waited::Stalled;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
 }
 
 /// Waits for `duration`, calling `line` every second; a `line` that returns false for ten seconds on

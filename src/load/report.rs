@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::percentiles::Percentiles;
+
 /// Where and how a figure was measured; without it a figure is worth nothing.
 #[derive(Debug, Clone, Serialize)]
 pub struct Origin {
@@ -59,10 +61,29 @@ impl Table {
         self.rows.push((what.into(), value.into()));
     }
 
+    /// Adds a line that begins a group of rows.
+    pub fn heading(&mut self, what: &str) {
+        self.row(format!("-- {what}"), "");
+    }
+
     /// Adds a row if there is a value.
     pub fn row_if(&mut self, what: &str, value: Option<f64>, decimals: usize) {
         if let Some(value) = value {
             self.row(what, number(value, decimals));
+        }
+    }
+
+    /// Adds the percentiles of a distribution, if there is one.
+    pub fn percentiles(&mut self, what: &str, times: Option<&Percentiles>) {
+        let Some(times) = times else { return };
+        for (name, us) in [
+            ("p50", times.p50_us),
+            ("p90", times.p90_us),
+            ("p99", times.p99_us),
+            ("p99.9", times.p999_us),
+            ("max", times.max_us),
+        ] {
+            self.row(format!("{what}, {name} (µs)"), number(us as f64, 0));
         }
     }
 
@@ -80,7 +101,8 @@ impl Table {
         let mut text = String::new();
         for (name, amount) in &self.rows {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name:<what$}  {amount:>value$}");
+            let line = format!("{name:<what$}  {amount:>value$}");
+            let _ = writeln!(text, "{}", line.trim_end());
         }
         text
     }
