@@ -8,7 +8,6 @@ use std::sync::mpsc;
 use serde::Serialize;
 
 use super::cost::Bottleneck;
-use super::dialect::Dialect;
 use super::fleet::Chosen;
 use super::interrupt;
 use super::options::Common;
@@ -64,7 +63,7 @@ pub struct CeilingReport {
     /// The run was stopped before its end.
     pub interrupted: bool,
     /// How the server was spoken to.
-    pub dialect: Dialect,
+    pub dialect: String,
     /// Rooms.
     pub rooms: u64,
     /// Members of each.
@@ -140,7 +139,7 @@ pub fn run(options: &CeilingOptions) -> Result<(), String> {
     let mut report = CeilingReport {
         origin,
         interrupted: false,
-        dialect: common.dialect,
+        dialect: common.dialect.name.clone(),
         rooms: options.rooms,
         members_per_room: options.members,
         payload_bytes: options.payload_bytes,

@@ -1,6 +1,7 @@
 //! What every scenario is told: which server, how it is reached, and where the answer goes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::dialect::Dialect;
 
@@ -14,7 +15,7 @@ pub struct Common {
     /// Arguments for a server that is started, split at spaces.
     pub serve_args: String,
     /// How it is spoken to.
-    pub dialect: Dialect,
+    pub dialect: Arc<Dialect>,
     /// Loopback addresses to connect from, or as many as make ports cheap.
     pub source_ips: Option<u64>,
     /// Threads that hold the connections, or as few as the descriptor limit allows.

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use serde::Serialize;
 
-use super::dialect::{Dialect, PAYLOAD_BYTES_MIN};
+use super::dialect::PAYLOAD_BYTES_MIN;
 use super::fleet::Chosen;
 use super::interrupt;
 use super::options::Common;
@@ -45,7 +45,7 @@ pub struct PacedReport {
     /// The run was stopped before its end.
     pub interrupted: bool,
     /// How the server was spoken to.
-    pub dialect: Dialect,
+    pub dialect: String,
     /// Rooms.
     pub rooms: u64,
     /// Members of each.
@@ -111,7 +111,7 @@ pub fn run(options: &PacedOptions) -> Result<(), String> {
     let report = PacedReport {
         origin,
         interrupted: waited == Waited::Interrupted,
-        dialect: common.dialect,
+        dialect: common.dialect.name.clone(),
         rooms: options.rooms,
         members_per_room: options.members,
         payload_bytes: options.payload_bytes,

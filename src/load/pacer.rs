@@ -19,7 +19,6 @@ use hdrhistogram::Histogram;
 
 use super::connection::{Connection, Script, Stage, Tally, mask};
 use super::fleet::Counters;
-use super::frame;
 use super::watch::{Watch, histogram_us};
 use crate::wire::frame::write_client_frame;
 
@@ -258,7 +257,7 @@ impl Run {
             }
             text.clear();
             self.plan.script.dialect.publish(&mut text, number, room, self.plan.payload_bytes);
-            write_client_frame(&mut publisher.unsent, frame::TEXT, &text, mask(number));
+            write_client_frame(&mut publisher.unsent, self.plan.script.dialect.opcode, &text, mask(number));
             self.schedule.set(number, self.schedule.us(due));
             let late_us = now.saturating_duration_since(due).as_micros() as u64;
             pace.paced.lateness_us.saturating_record(late_us.max(1));
@@ -302,7 +301,9 @@ impl Publisher {
         stream.set_read_timeout(Some(SETUP_MAX)).map_err(said)?;
         let mut publisher =
             Self { stream, connection: Connection::new(), unsent: Vec::new(), buffer: vec![0; 64 * 1024] };
-        publisher.stream.write_all(&plan.script.upgrade_request).map_err(said)?;
+        let mut request = Vec::new();
+        plan.script.upgrade_request(number, &mut request);
+        publisher.stream.write_all(&request).map_err(said)?;
         publisher.connection.stage = Stage::Upgrading;
         while publisher.connection.stage != Stage::Whole {
             publisher.read_once(number, plan, &mut Tally::default())?;

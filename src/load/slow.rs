@@ -9,7 +9,6 @@ use std::sync::mpsc;
 
 use serde::Serialize;
 
-use super::dialect::Dialect;
 use super::fleet::Chosen;
 use super::kernel;
 use super::options::Common;
@@ -48,7 +47,7 @@ pub struct SlowReport {
     /// The run was stopped before its end.
     pub interrupted: bool,
     /// How the server was spoken to.
-    pub dialect: Dialect,
+    pub dialect: String,
     /// Rooms.
     pub rooms: u64,
     /// Members of each.
@@ -104,7 +103,7 @@ pub fn run(options: &SlowOptions) -> Result<(), String> {
     let mut report = SlowReport {
         origin,
         interrupted: waited == Waited::Interrupted,
-        dialect: common.dialect,
+        dialect: common.dialect.name.clone(),
         rooms: options.rooms,
         members_per_room: options.members,
         stalled,

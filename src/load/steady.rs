@@ -128,15 +128,11 @@ impl<'a> Steady<'a> {
         notices: &Receiver<Notice>,
     ) -> Result<Self, String> {
         let threads = common.threads.map_or_else(|| Fleet::threads_needed(plan.members), Ok)?;
-        let script = |rooms| Script {
-            dialect: common.dialect,
-            rooms,
-            identity: Identity::Anonymous,
-            upgrade_request: server.target.upgrade_request(),
-        };
+        let dialect = &common.dialect;
+        let script = |rooms| Script::new(Arc::clone(dialect), rooms, Identity::Anonymous, &server.target);
         let schedule = Arc::new(Schedule::new());
         let base =
-            FleetPlan::new(server.target.address, script(Rooms::Spread(plan.rooms)), plan.members, threads);
+            FleetPlan::new(server.target.address, script(Rooms::Spread(plan.rooms))?, plan.members, threads);
         let source_ips = common.source_ips.unwrap_or(base.source_ips);
         let fleet_plan = FleetPlan {
             source_ips,
@@ -153,10 +149,16 @@ impl<'a> Steady<'a> {
             let reasons = fleet.close().failures;
             return Err(explain(whole, plan.members, &reasons, server.target.address));
         }
+        // Where a room is part of the path, a connection publishes only to the room it is in.
+        let (publisher_rooms, publishers) = if dialect.is_room_in_path() {
+            (Rooms::Spread(plan.rooms), plan.rooms)
+        } else {
+            (Rooms::None, plan.publishers)
+        };
         let pacer_plan = PacerPlan {
             address: server.target.address,
-            script: script(Rooms::None),
-            publishers: plan.publishers,
+            script: script(publisher_rooms)?,
+            publishers,
             rooms: plan.rooms,
             payload_bytes: plan.payload_bytes,
         };

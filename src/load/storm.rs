@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::dialect::Dialect;
 use super::fleet::{Chosen, Notice};
 use super::interrupt;
 use super::options::Common;
@@ -50,7 +49,7 @@ pub struct StormReport {
     /// The run was stopped before its end.
     pub interrupted: bool,
     /// How the server was spoken to.
-    pub dialect: Dialect,
+    pub dialect: String,
     /// Connections that dropped.
     pub connections: u64,
     /// Those of them that came back.
@@ -116,7 +115,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     let mut report = StormReport {
         origin,
         interrupted: waited == Waited::Interrupted,
-        dialect: common.dialect,
+        dialect: common.dialect.name.clone(),
         connections: options.connections,
         back: 0,
         failed_tries: 0,

@@ -213,7 +213,8 @@ impl Worker {
         read_closed: bool,
         stopwatch: &mut Option<MutexGuard<'_, Stopwatch>>,
     ) -> Result<(), String> {
-        let stalled = self.seat.counters.is_stalling() && self.seat.plan.chosen.has(self.number(index));
+        let number = self.number(index);
+        let stalled = self.seat.counters.is_stalling() && self.seat.plan.chosen.has(number);
         if stalled && !read_closed {
             return Ok(());
         }
@@ -222,7 +223,10 @@ impl Worker {
         };
         if connection.stage == Stage::Connecting {
             // The first write tells whether the connect worked: its errno is the connect's.
-            match stream.write(&self.seat.plan.script.upgrade_request) {
+            self.seat.plan.script.upgrade_request(number, &mut self.outbound);
+            let written = stream.write(&self.outbound);
+            self.outbound.clear();
+            match written {
                 Ok(_) => {
                     connection.stage = Stage::Upgrading;
                     if index == 0 && self.publisher.is_some() {
@@ -385,7 +389,7 @@ impl Worker {
             self.measuring = true;
             publisher.rounds_us.reset();
         }
-        publisher.start_round(self.seat.plan.script.dialect, &mut self.unsent, now);
+        publisher.start_round(&self.seat.plan.script.dialect, &mut self.unsent, now);
         counters.goal.store(publisher.goal(), SeqCst);
         counters.published.store(publisher.published(), SeqCst);
         if let Err(reason) = self.flush_round() {

@@ -1,32 +1,29 @@
 // Bun's WebSocket server (uWebSockets inside), used the way its manual recommends and no further:
-// a native topic per room, one `server.publish` per message, no compression, no per-socket data
-// beyond a counter. What it answers is what `throng bench fanout --dialect raw` expects:
-// `join` makes the sender a member and is answered `joined`; every other text frame that a member
-// sends reaches all members of the room, the sender too.
+// a native topic per room, one `server.publish` per message, no compression, no data per socket.
+// It speaks the raw dialect of `throng bench` (dialects/raw.toml): `join 0 1 2` makes the sender a
+// member of rooms 0, 1 and 2 and is answered `joined`; every other text is `ROOM PAYLOAD` and is
+// delivered verbatim to all members of that room, the sender too.
 //
-// `?rooms=R` joins a socket to R rooms; its messages then go to those rooms in turn.
 // Options: PORT (environment, default 0: any free one). Prints `ready PORT PID` once it listens.
 
-type Member = { rooms: number; sent: number };
-
-const server = Bun.serve<Member>({
+const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.env.PORT ?? 0),
   fetch(request, server) {
-    const rooms = Number(new URL(request.url).searchParams.get("rooms") ?? 1);
-    if (server.upgrade(request, { data: { rooms, sent: 0 } })) return;
+    if (server.upgrade(request)) return;
     return new Response("this server speaks WebSocket only\n", { status: 426 });
   },
   websocket: {
     perMessageDeflate: false,
     idleTimeout: 960, // Seconds; the longest that Bun takes.
-    message(member, text) {
-      if (text === "join") {
-        for (let room = 0; room < member.data.rooms; room++) member.subscribe(`room-${room}`);
+    message(member, text: string) {
+      // A room's number is followed by a space, so `join` is told by its first letter.
+      if (text.startsWith("j")) {
+        for (const room of text.split(" ").slice(1)) member.subscribe(room);
         member.send("joined");
         return;
       }
-      server.publish(`room-${member.data.sent++ % member.data.rooms}`, text);
+      server.publish(text.slice(0, text.indexOf(" ")), text);
     },
   },
 });
