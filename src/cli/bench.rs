@@ -39,6 +39,9 @@ pub struct TargetArgs {
     /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report to this file as one HTML page with plots
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// `throng bench idle`.
@@ -130,6 +133,7 @@ impl From<IdleArgs> for IdleOptions {
                 Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
             }),
             json: args.target.json,
+            report: args.target.report,
         }
     }
 }
@@ -151,6 +155,7 @@ impl From<FanoutArgs> for FanoutOptions {
             source_ips: args.target.source_ips,
             spin: args.spin,
             json: args.target.json,
+            report: args.target.report,
         }
     }
 }

@@ -16,9 +16,11 @@
 pub mod connection;
 pub mod dialect;
 pub mod fanout;
+mod fanout_page;
 pub mod fleet;
 pub mod frame;
 pub mod idle;
+mod idle_page;
 pub mod interrupt;
 pub mod kernel;
 pub mod probe;
