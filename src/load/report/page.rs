@@ -172,8 +172,8 @@ fn write_plot(html: &mut String, plot: &Plot, name: &str) -> fmt::Result {
     };
     html.push_str("<figure>\n");
     let names = plot.names();
-    // One line needs no key: the axis says what it is. Parts of a bar are named nowhere else.
-    if names.len() > 1 || y.is_none() {
+    // One colour needs no key: heading and axis say what it is.
+    if names.len() > 1 {
         html.push_str("<ul class=\"legend\">\n");
         for (at, name) in names.into_iter().enumerate() {
             writeln!(html, "<li><i class=\"s{}\"></i>{}</li>", at % SERIES.len(), Escaped(name))?;

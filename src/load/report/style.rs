@@ -57,7 +57,7 @@ p{margin:0;overflow-wrap:anywhere}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:24px 0 0;padding:0;list-style:none}
 .figures li{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;overflow-wrap:anywhere}
 .figures b{display:block;font-size:24px;line-height:1.2;font-variant-numeric:tabular-nums;letter-spacing:-.01em}
-.figures span{font-size:13px;color:var(--dim)}
+.figures span{display:block;margin-top:2px;font-size:13px;line-height:1.35;color:var(--dim)}
 .verdict{margin-top:16px;padding:12px 16px;border-left:4px solid var(--mark);background:var(--card);border-radius:0 10px 10px 0}
 .verdict p+p{margin-top:6px}
 section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:20px;margin-top:20px}
@@ -68,7 +68,7 @@ figure{margin:16px 0 0}
 .axis{font-size:13px}
 .axis.x{text-align:center}
 svg{display:block;width:100%;height:auto;overflow:visible}
-svg text{font-family:inherit;font-variant-numeric:tabular-nums}
+svg text{paint-order:stroke;stroke:var(--card);stroke-width:4px;font-family:inherit;font-variant-numeric:tabular-nums}
 .narrow{display:none}
 details{margin-top:12px;font-size:14px}
 summary{cursor:pointer;color:var(--dim)}

@@ -163,7 +163,8 @@ fn draw_line(
         chart.draw_series(AreaSeries::new(points.iter().copied(), floor, colour.mix(0.12)))?;
     }
     chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
-    if points.len() <= MARKED_MAX {
+    // Corners of steps, of which two share an x, are no measured points.
+    if points.len() <= MARKED_MAX && points.is_sorted_by(|one, next| one.0 < next.0) {
         chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
     }
     Ok(())
