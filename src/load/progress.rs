@@ -18,12 +18,13 @@ use super::report::{Timeline, number};
 const LINE_EVERY: Duration = Duration::from_secs(1);
 /// Seconds without any progress after which waiting is given up.
 const STALLED_LINES: u32 = 10;
-/// The bar while a number of things is waited for.
-const COUNTING: &str = "{bar:24.cyan/dim} {percent:>3} %  {msg}  {rate}/s  ETA {eta}";
+/// The bar while a number of things is waited for. Messages are cut to the width of the terminal: a bar
+/// that wraps could not be cleared.
+const COUNTING: &str = "{bar:20.cyan/dim} {percent:>3} %  {rate}/s  ETA {eta}  {wide_msg}";
 /// The bar while time passes.
-const PASSING: &str = "{bar:24.cyan/dim} {left:>6}  {msg}";
+const PASSING: &str = "{bar:20.cyan/dim} {left} left  {wide_msg}";
 /// The bar while the end is not known.
-const OPEN_ENDED: &str = "{spinner:.cyan} {elapsed}  {msg}";
+const OPEN_ENDED: &str = "{spinner:.cyan} {elapsed}  {wide_msg}";
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,7 @@ pub fn until_open(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -
     let display = Display::new(COUNTING, Some(connections));
     let text = |whole, failed| {
         let [whole, failed, all] = [whole, failed, connections].map(|count: u64| number(count as f64, 0));
-        format!("{whole} of {all} connections whole, {failed} failed")
+        format!("{whole} of {all} whole, {failed} failed")
     };
     let waited = Waiting { notices, display: &display, end: None }.run(
         |notice| {
@@ -67,8 +68,8 @@ pub fn until_open(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -
         || {
             let (whole, failed) = counts();
             timeline.sample(seconds(), whole);
-            display.set(whole + failed);
             display.say(|| text(whole, failed));
+            display.set(whole + failed);
         },
         || {
             let (whole, failed) = counts();
@@ -224,7 +225,7 @@ fn style(template: &str) -> Result<ProgressStyle, indicatif::style::TemplateErro
     Ok(ProgressStyle::with_template(template)?
         .with_key("rate", rate)
         .with_key("left", left)
-        .progress_chars("█▉▊▋▌▍▎▏ "))
+        .progress_chars("━╸─"))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Axis {
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         match scale {
             Scale::Linear => Self::linear(low, high, ticks, is_tight),
-            Scale::Log => Self::log(low, high, ticks),
+            Scale::Log => Self::log(low, high, ticks, is_tight),
             Scale::Percentile => Self::percentile(high),
         }
     }
@@ -67,7 +67,7 @@ impl Axis {
         Self { scale: Scale::Linear, low, high, ticks }
     }
 
-    fn log(low: f64, high: f64, ticks: usize) -> Self {
+    fn log(low: f64, high: f64, ticks: usize, is_tight: bool) -> Self {
         let (low, high) = if low <= high { (low, high) } else { (1.0, 10.0) };
         let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
         let all: Vec<f64> =
@@ -84,12 +84,13 @@ impl Axis {
             let every = decades.len().div_ceil(ticks.max(1)).max(1);
             decades.into_iter().step_by(every).collect()
         };
-        Self {
-            scale: Scale::Log,
-            low: within[0],
-            high: within[within.len() - 1],
-            ticks: shown.into_iter().map(|tick| (tick, short(tick))).collect(),
-        }
+        // With fewer than two ticks between the values themselves nobody could read the scale.
+        let between = |tick: &&f64| (low..=high * 1.001).contains(*tick);
+        let is_tight = is_tight && shown.iter().filter(between).count() >= 2;
+        let (low, high) = if is_tight { (low, high) } else { (within[0], within[within.len() - 1]) };
+        let ticks = shown.into_iter().filter(|tick| (low..=high * 1.001).contains(tick));
+        let ticks = ticks.map(|tick| (tick, short(tick))).collect();
+        Self { scale: Scale::Log, low, high, ticks }
     }
 
     fn percentile(high: f64) -> Self {
@@ -165,6 +166,15 @@ mod tests {
         assert_eq!(labels(Scale::Log, &[3.0, 60.0]), ["2", "5", "10", "20", "50", "100"]);
         assert_eq!(labels(Scale::Log, &[3.0, 60_000.0]), ["10", "100", "1,000", "10k", "100k"]);
         assert_eq!(labels(Scale::Percentile, &[0.9993, 1.0]), ["0", "50", "90", "99", "99.9"]);
+    }
+
+    #[test]
+    fn a_tight_axis_ends_with_the_values() {
+        for scale in [Scale::Linear, Scale::Log] {
+            let axis = Axis::new(scale, [1.0, 32.0].into_iter(), 8, true);
+            assert_eq!((axis.high, axis.ticks.first().unwrap().1.len()), (32.0, 1), "{scale:?}");
+            assert!(axis.ticks.len() >= 4 && axis.ticks.iter().all(|(tick, _)| *tick <= 32.0), "{scale:?}");
+        }
     }
 
     #[test]

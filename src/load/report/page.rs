@@ -189,7 +189,7 @@ fn write_plot(html: &mut String, plot: &Plot, name: &str) -> fmt::Result {
         writeln!(html, "<div class=\"{class}\">{drawing}</div>")?;
     }
     writeln!(html, "<p class=\"axis x\">{}</p>", Escaped(x))?;
-    html.push_str("<details>\n<summary>The numbers</summary>\n<div class=\"scroll\">\n<table>\n<thead><tr>");
+    html.push_str("<details>\n<summary>The numbers</summary>\n<div class=\"scroll\" tabindex=\"0\">\n<table>\n<thead><tr>");
     let numbers = plot.numbers();
     for column in &numbers.head {
         write!(html, "<th scope=\"col\">{}</th>", Escaped(column))?;

@@ -65,7 +65,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 figure{margin:16px 0 0}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;margin:0 0 8px;padding:0;list-style:none;font-size:13px}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px;vertical-align:-1px}
-.axis{font-size:13px}
+.axis{font-size:13px;margin-bottom:2px}
 .axis.x{text-align:center}
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{paint-order:stroke;stroke:var(--card);stroke-width:4px;font-family:inherit;font-variant-numeric:tabular-nums}
@@ -79,6 +79,8 @@ th{font-weight:500}
 thead th{border-top:0;color:var(--dim);font-size:13px}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 td:last-child{padding-right:0}
+.scroll td{white-space:nowrap}
+.scroll th{overflow-wrap:break-word}
 .part{padding-left:20px!important;color:var(--dim)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 20px;margin:12px 0 0;font-size:14px}
 dd{margin:0;overflow-wrap:anywhere;min-width:0}

@@ -114,9 +114,11 @@ fn draw_bars(canvas: &Canvas<'_>, plot: &Plot, bars: &[Bar], width: Width) -> Dr
         let name = text_style(HPos::Left, VPos::Bottom);
         // Plotters escapes markup, but lets through what HTML allows in no form.
         let shown = bar.name.replace(char::is_control, "\u{FFFD}");
+        let total_text = significant(bar.total());
+        let shown = shortened(&shown, (width.px() / CHARACTER_PX) as usize - total_text.len() - 4);
         chart.plotting_area().draw(&Text::new(shown, (0.0, top - 0.04), name))?;
         let total = text_style(HPos::Right, VPos::Bottom);
-        chart.plotting_area().draw(&Text::new(significant(bar.total()), (longest, top - 0.04), total))?;
+        chart.plotting_area().draw(&Text::new(total_text, (longest, top - 0.04), total))?;
         let mut from = 0.0;
         for (name, amount) in &bar.parts {
             let to = from + drawn(*amount);
@@ -128,6 +130,14 @@ fn draw_bars(canvas: &Canvas<'_>, plot: &Plot, bars: &[Bar], width: Width) -> Dr
         }
     }
     canvas.present()
+}
+
+/// `text` in at most `characters_max` characters.
+fn shortened(text: &str, characters_max: usize) -> String {
+    if text.chars().count() <= characters_max {
+        return text.to_owned();
+    }
+    text.chars().take(characters_max.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn draw_series(canvas: &Canvas<'_>, series: &[Series], scales: (Scale, Scale), width: Width) -> Drawn {
@@ -143,11 +153,13 @@ fn draw_series(canvas: &Canvas<'_>, series: &[Series], scales: (Scale, Scale), w
         .y_label_area_size(longest * CHARACTER_PX + 12)
         .build_cartesian_2d(x, y)?;
     draw_mesh(&mut chart, true)?;
+    // Areas over one another would mix their colours; and on a log scale an area means nothing.
+    let has_area = series.len() == 1 && scales.1 == Scale::Linear;
     for (at, series) in series.iter().enumerate() {
         let colour = SERIES[at % SERIES.len()].drawn();
         let points: Vec<(f64, f64)> =
             series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        draw_line(&mut chart, &points, colour, floor, scales.1 == Scale::Linear)?;
+        draw_line(&mut chart, &points, colour, has_area.then_some(floor))?;
     }
     canvas.present()
 }
@@ -156,10 +168,9 @@ fn draw_line(
     chart: &mut Chart<'_, '_>,
     points: &[(f64, f64)],
     colour: RGBColor,
-    floor: f64,
-    has_area: bool,
+    area_from: Option<f64>,
 ) -> Drawn {
-    if has_area {
+    if let Some(floor) = area_from {
         chart.draw_series(AreaSeries::new(points.iter().copied(), floor, colour.mix(0.12)))?;
     }
     chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
@@ -201,6 +212,15 @@ mod tests {
                 Plot::Lines { x: String::new(), x_scale: scale, y: String::new(), y_scale: scale, series };
             assert!(!svg(&plot, Width::Narrow).contains("NaN"));
         }
+    }
+
+    #[test]
+    fn a_name_too_long_for_its_bar_is_cut_between_characters() {
+        assert_eq!(shortened("größer", 6), "größer");
+        assert_eq!(shortened("größer", 4), "grö…");
+        let bar = Bar::new("n".repeat(200), vec![("user".to_owned(), 1.0)]);
+        let text = svg(&Plot::Bars { unit: "B".to_owned(), bars: vec![bar] }, Width::Narrow);
+        assert!(text.contains("nnn…") && !text.contains(&"n".repeat(60)));
     }
 
     #[test]
