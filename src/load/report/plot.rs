@@ -12,6 +12,9 @@ const SHOWN: [f64; 7] = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1.0];
 /// Samples of a histogram's curve in each halving of what is left above.
 const TICKS_PER_HALF_DISTANCE: u32 = 4;
 
+/// Share of the longest bar from which a part is a pixel wide; a smaller one is a number only.
+const SEEN_SHARE: f64 = 1.0 / 700.0;
+
 /// How an axis places its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
@@ -59,7 +62,8 @@ pub struct Bar {
     /// What is compared, e.g. `server side`.
     pub name: String,
     /// Names and amounts from the left. A part of the same name has the same colour in every bar;
-    /// one that is not above 0 is not drawn.
+    /// one that is not above 0, or too
+    /// small to be seen, is not drawn.
     pub parts: Vec<(String, f64)>,
 }
 
@@ -136,9 +140,10 @@ impl Plot {
     pub(super) fn names(&self) -> Vec<&str> {
         match self {
             Self::Bars { bars, .. } => {
+                let seen = bars.iter().map(Bar::total).fold(0.0, f64::max) * SEEN_SHARE;
                 let mut names: Vec<&str> = Vec::new();
                 for (name, amount) in bars.iter().flat_map(|bar| &bar.parts) {
-                    if drawn(*amount) > 0.0 && !names.contains(&name.as_str()) {
+                    if drawn(*amount) > seen && !names.contains(&name.as_str()) {
                         names.push(name);
                     }
                 }
@@ -221,9 +226,12 @@ mod tests {
 
     #[test]
     fn bars_share_the_colours_of_their_parts_and_what_shrank_is_a_number_only() {
-        let server = Bar::new("server", vec![part("user", 160.0), part("TCP", 2_368.0), part("filp", -3.0)]);
+        let server = Bar::new(
+            "server",
+            vec![part("user", 160.0), part("TCP", 2_368.0), part("filp", -3.0), part("small", 0.5)],
+        );
         let floor = Bar::new("floor", vec![part("TCP", 2_368.0)]);
-        assert_eq!(server.total(), 2_528.0);
+        assert_eq!(server.total(), 2_528.5);
         let plot = Plot::Bars { unit: "bytes".to_owned(), bars: vec![server, floor] };
         assert_eq!(plot.names(), ["user", "TCP"]);
         let numbers = plot.numbers();

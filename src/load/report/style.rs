@@ -78,7 +78,7 @@ th,td{padding:5px 8px;border-top:1px solid var(--line);text-align:right;vertical
 th{font-weight:500}
 thead th{border-top:0;color:var(--dim);font-size:13px}
 th:first-child,td:first-child{text-align:left;padding-left:0}
-td:last-child{padding-right:0}
+th:last-child,td:last-child{padding-right:0}
 .scroll td{white-space:nowrap}
 .scroll th{overflow-wrap:break-word}
 .part{padding-left:20px!important;color:var(--dim)}
@@ -92,7 +92,8 @@ main{padding:20px 12px 32px}h1{font-size:23px}section{padding:16px 14px}
 dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}
 }
 @media print{
-body{background:none;font-size:12px}main{max-width:none;padding:0}
+:root{color-scheme:light}
+body{background:#FFF;font-size:12px}main{max-width:none;padding:0}
 section,.figures li{break-inside:avoid}section{border:0;padding:8px 0}
 .wide{display:block}.narrow{display:none}.wide svg{max-width:680px}
 .scroll{max-height:none;overflow:visible}

@@ -158,8 +158,10 @@ test("a page on paper is light and has the wide plots", async (t) => {
   await page.emulateMedia({ media: "print", colorScheme: "dark" });
   const seen = await plots(page);
   assert.equal(seen.length, PLOTS.length);
+  const ground = await page.$eval("body", (body) => getComputedStyle(body).backgroundColor);
+  assert.equal(ground, "rgb(255, 255, 255)");
   const ink = await page.$eval("svg text", (text) => getComputedStyle(text).fill);
-  assert.ok(contrast(ink, "rgb(255, 255, 255)") > 4.5, ink);
+  assert.ok(contrast(ink, ground) > 4.5, ink);
 });
 
 test("a report that cannot be written is refused before the run", async () => {
