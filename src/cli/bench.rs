@@ -58,6 +58,9 @@ pub struct TargetArgs {
     /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report to this file as one HTML page with plots
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 impl From<TargetArgs> for Common {
@@ -70,6 +73,7 @@ impl From<TargetArgs> for Common {
             source_ips: args.source_ips,
             threads: args.threads,
             json: args.json,
+            report: args.report,
         }
     }
 }
@@ -210,6 +214,7 @@ impl From<IdleArgs> for IdleOptions {
                 Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
             }),
             json: args.target.json,
+            report: args.target.report,
         }
     }
 }
@@ -251,6 +256,7 @@ impl From<FanoutArgs> for FanoutOptions {
             source_ips: args.target.source_ips,
             spin: args.spin,
             json: args.target.json,
+            report: args.target.report,
         }
     }
 }

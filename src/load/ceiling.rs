@@ -13,7 +13,7 @@ use super::interrupt;
 use super::options::Common;
 use super::paced::check_payload;
 use super::progress::Waited;
-use super::report::{Origin, Table, number, write_json};
+use super::report::{Origin, Outputs, Table, number};
 use super::server::Server;
 use super::steady::{Steady, SteadyPlan, Window};
 
@@ -120,6 +120,7 @@ impl Search {
 /// The run could not start, a member did not become whole, or the report could not be written.
 pub fn run(options: &CeilingOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
+    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let common = &options.common;
@@ -170,7 +171,7 @@ pub fn run(options: &CeilingOptions) -> Result<(), String> {
     steady.close();
     report.derive();
     print!("{}", report.table().render());
-    common.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
+    outputs.write(&report, &report.page())
 }
 
 /// Why a step failed, or `None` if it was good.

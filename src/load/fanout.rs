@@ -19,9 +19,9 @@ use super::fleet::{Fleet, FleetPlan, Notice, Phase};
 use super::interrupt;
 use super::paced::check_payload;
 use super::probe::Probe;
-use super::progress::{self, Waited};
+use super::progress::{self, Line, Waited};
 use super::publisher::PublishPlan;
-use super::report::{Origin, Table, number, per, write_json};
+use super::report::{Origin, Outputs, Series, Table, number, per};
 use super::server::Server;
 
 /// What to run.
@@ -54,6 +54,8 @@ pub struct FanoutOptions {
     pub spin: bool,
     /// Where the report goes as JSON.
     pub json: Option<PathBuf>,
+    /// Where the report goes as HTML.
+    pub report: Option<PathBuf>,
 }
 
 /// Times of rounds, from the write of K publishes to the last member's last message.
@@ -112,6 +114,8 @@ pub struct FanoutReport {
     pub wire_bytes_per_delivery: Option<f64>,
     /// Times of the measured rounds.
     pub round: Option<RoundTimes>,
+    /// The same as a curve: quantiles and times in µs. Empty without a round.
+    pub distribution: Vec<Series>,
     /// Messages that members still connected at the end had not got.
     pub lost: u64,
     /// Messages they got more than once.
@@ -150,7 +154,7 @@ impl Moment {
     }
 }
 
-/// Runs it, prints the table on stdout and writes the JSON.
+/// Runs it, prints the table on stdout and writes the files.
 ///
 /// # Errors
 ///
@@ -158,13 +162,14 @@ impl Moment {
 /// the report could not be written. What is lost while running is a figure, not an error.
 pub fn run(options: &FanoutOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
+    let outputs = Outputs::open(options.json.as_deref(), options.report.as_deref())?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let server =
         Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.members)?;
     let report = measure(options, &server, &sender, &notices)?;
     print!("{}", report.table().render());
-    options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
+    outputs.write(&report, &report.page())
 }
 
 fn measure(
@@ -179,7 +184,7 @@ fn measure(
     let plan = plan(options, server, receivers, threads)?;
     let origin = Origin::now(&server.url, threads as usize, plan.source_ips);
     let fleet = Fleet::start(plan, sender)?;
-    let waited = progress::until_open(&fleet, notices, receivers);
+    let (waited, _) = progress::until_open(&fleet, notices, receivers);
     let whole = fleet.counters.whole.load(SeqCst);
     if waited != Waited::Done || whole < receivers {
         let reasons = fleet.close().failures;
@@ -190,9 +195,8 @@ fn measure(
     let mut line = |fleet: &Fleet| {
         let messages = fleet.counters.messages.load(SeqCst);
         let moved = messages - seen;
-        eprintln!("        {} deliveries/s", number(moved as f64, 0));
         seen = messages;
-        moved > 0
+        Line { text: format!("{} deliveries/s", number(moved as f64, 0)), moved: moved > 0 }
     };
     fleet.enter(Phase::WarmUp);
     let warm_up = Duration::from_secs_f64(options.warm_up_seconds);
@@ -211,6 +215,7 @@ fn measure(
     let refused = fleet.counters.refusals.load(SeqCst);
     let outcome = fleet.close();
 
+    let rounds = outcome.rounds_us.filter(|rounds| !rounds.is_empty());
     let seconds = to.at.duration_since(from.at).as_secs_f64();
     let deliveries = to.messages - from.messages;
     let server_seconds = spent(from.server, to.server);
@@ -235,7 +240,8 @@ fn measure(
         client_cores: client_seconds.map(|spent| spent / seconds),
         messages_per_read: per(deliveries as f64, to.reads - from.reads),
         wire_bytes_per_delivery: per((to.read_bytes - from.read_bytes) as f64, deliveries),
-        round: outcome.rounds_us.filter(|rounds| !rounds.is_empty()).map(|rounds| times(&rounds)),
+        round: rounds.as_ref().map(times),
+        distribution: rounds.iter().map(|rounds| Series::distribution("rounds", rounds)).collect(),
         lost: outcome.lost,
         duplicated: outcome.duplicated,
         reordered: outcome.reordered,

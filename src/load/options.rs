@@ -22,4 +22,6 @@ pub struct Common {
     pub threads: Option<u64>,
     /// Where the report goes as JSON.
     pub json: Option<PathBuf>,
+    /// Where it goes as HTML.
+    pub report: Option<PathBuf>,
 }

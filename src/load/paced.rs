@@ -13,7 +13,7 @@ use super::fleet::Chosen;
 use super::interrupt;
 use super::options::Common;
 use super::progress::Waited;
-use super::report::{Origin, Table, number, write_json};
+use super::report::{Origin, Outputs, Table, number};
 use super::server::Server;
 use super::steady::{Steady, SteadyPlan, Window};
 
@@ -86,6 +86,7 @@ pub fn check_payload(payload_bytes: usize) -> Result<(), String> {
 /// is lost while running is a figure, not an error.
 pub fn run(options: &PacedOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
+    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let common = &options.common;
@@ -122,7 +123,7 @@ pub fn run(options: &PacedOptions) -> Result<(), String> {
         drops: outcome.drops,
     };
     print!("{}", report.table().render());
-    common.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
+    outputs.write(&report, &report.page())
 }
 
 impl PacedReport {

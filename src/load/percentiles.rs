@@ -21,7 +21,7 @@ pub struct Percentiles {
     pub p999_us: u64,
     /// The longest.
     pub max_us: u64,
-    /// The whole curve: (percentile from 0 to 100, µs), denser towards 100.
+    /// The whole curve: (quantile from 0 to 1, µs), denser towards 1.
     pub curve: Vec<(f64, u64)>,
 }
 
@@ -38,7 +38,7 @@ impl Percentiles {
             max_us: times_us.max(),
             curve: times_us
                 .iter_quantiles(CURVE_STEPS_PER_HALF)
-                .map(|step| (step.quantile_iterated_to() * 100.0, step.value_iterated_to()))
+                .map(|step| (step.quantile_iterated_to(), step.value_iterated_to().min(times_us.max())))
                 .collect(),
         })
     }
@@ -56,7 +56,7 @@ mod tests {
         (1..=1_000).for_each(|us| times_us.record(us).unwrap());
         let times = Percentiles::of(&times_us).unwrap();
         assert_eq!((times.p50_us, times.p90_us, times.p99_us, times.p999_us), (500, 900, 990, 999));
-        assert_eq!((times.count, times.max_us, times.curve.last()), (1_000, 1_000, Some(&(100.0, 1_000))));
+        assert_eq!((times.count, times.max_us, times.curve.last()), (1_000, 1_000, Some(&(1.0, 1_000))));
         assert!(times.curve.is_sorted_by_key(|(_, us)| *us));
     }
 }

@@ -14,7 +14,7 @@ use super::kernel;
 use super::options::Common;
 use super::paced::check_payload;
 use super::progress::Waited;
-use super::report::{Origin, Table, number, write_json};
+use super::report::{Origin, Outputs, Table, number};
 use super::server::Server;
 use super::steady::{Steady, SteadyPlan, Window};
 use super::{interrupt, percentiles::Percentiles};
@@ -79,6 +79,7 @@ pub struct SlowReport {
 /// The run could not start, a member did not become whole, or the report could not be written.
 pub fn run(options: &SlowOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
+    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let common = &options.common;
@@ -132,7 +133,7 @@ pub fn run(options: &SlowOptions) -> Result<(), String> {
     report.p99_ratio =
         report.during.as_ref().and_then(p99).zip(p99(&report.before)).map(|(with, without)| with / without);
     print!("{}", report.table().render());
-    common.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
+    outputs.write(&report, &report.page())
 }
 
 impl SlowReport {

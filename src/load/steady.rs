@@ -16,7 +16,7 @@ use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
 use super::options::Common;
 use super::pacer::{Pacer, PacerPlan, Schedule};
 use super::percentiles::Percentiles;
-use super::progress::{self, Waited};
+use super::progress::{self, Line, Waited};
 use super::report::{Table, number, per};
 use super::server::{Server, Writes};
 use super::watch::Timings;
@@ -143,7 +143,7 @@ impl<'a> Steady<'a> {
             ..base
         };
         let fleet = Fleet::start(fleet_plan, sender)?;
-        let waited = progress::until_open(&fleet, notices, plan.members);
+        let (waited, _) = progress::until_open(&fleet, notices, plan.members);
         let whole = fleet.counters.whole.load(SeqCst);
         if waited != Waited::Done || whole < plan.members {
             let reasons = fleet.close().failures;
@@ -235,9 +235,9 @@ impl<'a> Steady<'a> {
         let mut before = self.fleet.counters.messages.load(SeqCst);
         progress::for_a_while(notices, Duration::from_secs_f64(seconds), || {
             let messages = self.fleet.counters.messages.load(SeqCst);
-            eprintln!("        {} deliveries/s", number((messages - before) as f64, 0));
+            let text = format!("{} deliveries/s", number((messages - before) as f64, 0));
             before = messages;
-            self.pacer.ended().is_none()
+            Line { text, moved: self.pacer.ended().is_none() }
         })
     }
 

@@ -14,7 +14,7 @@ use super::options::Common;
 use super::paced::check_payload;
 use super::percentiles::Percentiles;
 use super::progress::{self, Waited};
-use super::report::{Origin, Table, number, per, write_json};
+use super::report::{Origin, Outputs, Table, Timeline, number, per};
 use super::server::Server;
 use super::steady::{Steady, SteadyPlan, Window};
 
@@ -75,7 +75,7 @@ pub struct StormReport {
     /// From the drop until each one was back.
     pub returns: Option<Percentiles>,
     /// (seconds since the drop, connections back).
-    pub timeline: Vec<(f64, u64)>,
+    pub timeline: Timeline,
     /// What the stayers saw before.
     pub calm: Window,
     /// What they saw during the storm; its deliveries are all members'.
@@ -94,6 +94,7 @@ pub struct StormReport {
 /// not be written.
 pub fn run(options: &StormOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
+    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let common = &options.common;
@@ -128,7 +129,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
         server_cpu_us_per_connect: None,
         client_cpu_us_per_connect: None,
         returns: None,
-        timeline: Vec::new(),
+        timeline: Timeline::default(),
         calm,
         during: None,
         lost: 0,
@@ -141,7 +142,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     report.returns = outcome.returns_us.as_ref().and_then(Percentiles::of);
     (report.lost, report.drops, report.failures) = (outcome.lost, outcome.drops, outcome.failures);
     print!("{}", report.table().render());
-    common.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))?;
+    outputs.write(&report, &report.page())?;
     let missing = report.connections - report.back;
     if missing > 0 && !report.interrupted {
         return Err(format!("{missing} of {} connections never came back", report.connections));
@@ -156,7 +157,8 @@ impl StormReport {
         let begun = steady.begin(self.calm.publishes_per_second);
         let dropped = Instant::now();
         steady.fleet.drop_and_return();
-        let waited = progress::until_back(&steady.fleet, notices, self.connections, &mut self.timeline);
+        let waited;
+        (waited, self.timeline) = progress::until_back(&steady.fleet, notices, self.connections);
         self.seconds_to_whole = dropped.elapsed().as_secs_f64();
         self.interrupted = waited == Waited::Interrupted;
         self.back = counters.back.load(SeqCst);
