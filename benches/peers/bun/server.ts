@@ -1,10 +1,12 @@
 // Bun's WebSocket server (uWebSockets inside), used the way its manual recommends and no further:
-// a native topic per room, one `server.publish` per message, no compression, no data per socket.
-// It speaks the raw dialect of `throng bench` (dialects/raw.toml): `join 0 1 2` makes the sender a
-// member of rooms 0, 1 and 2 and is answered `joined`; every other text is `ROOM PAYLOAD` and is
-// delivered verbatim to all members of that room, the sender too.
+// a native topic per room, one `server.publish` per message, no compression, no per-socket data.
 //
-// Options: PORT (environment, default 0: any free one). Prints `ready PORT PID` once it listens.
+// It speaks the raw protocol of `throng bench`: `join 0 1 2` makes the sender a member of these rooms
+// and is answered `joined`; any other text `ROOM PAYLOAD` reaches all members of that room as it is,
+// the sender too.
+//
+// PORT (environment, default 0: any free one). Prints `ready PORT PID` once it listens.
+// Bun raises its limit of descriptors to the hard one by itself.
 
 const server = Bun.serve({
   hostname: "127.0.0.1",
@@ -16,14 +18,16 @@ const server = Bun.serve({
   websocket: {
     perMessageDeflate: false,
     idleTimeout: 960, // Seconds; the longest that Bun takes.
-    message(member, text: string) {
-      // A room's number is followed by a space, so `join` is told by its first letter.
-      if (text.startsWith("j")) {
-        for (const room of text.split(" ").slice(1)) member.subscribe(room);
+    closeOnBackpressureLimit: true, // A member that is too slow is ended, not skipped.
+    message(member, text) {
+      if (typeof text !== "string") return;
+      const space = text.indexOf(" ");
+      if (text.startsWith("join ")) {
+        for (const room of text.slice(space + 1).split(" ")) member.subscribe(`room-${room}`);
         member.send("joined");
         return;
       }
-      server.publish(text.slice(0, text.indexOf(" ")), text);
+      server.publish(`room-${text.slice(0, space)}`, text);
     },
   },
 });
