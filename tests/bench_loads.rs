@@ -146,3 +146,12 @@ fn ctrl_c_in_the_middle_still_prints_what_was_measured() {
     assert!(child.wait().unwrap().success());
     assert!(table.contains("interrupted") && table.contains("deliveries per second"), "{table}");
 }
+
+#[test]
+fn several_numbers_in_flight_are_run_one_after_the_other() {
+    let report = report("sweep", "fanout --members 20 --in-flight 1,4 --seconds 0.2 --warm-up-seconds 0");
+    let runs = report["runs"].as_array().unwrap();
+    let in_flight: Vec<_> = runs.iter().map(|run| run["in_flight"].as_u64().unwrap()).collect();
+    assert_eq!(in_flight, [1, 4]);
+    assert!(runs.iter().all(|run| run["lost"] == 0 && run["deliveries"].as_u64() > Some(0)));
+}

@@ -145,9 +145,10 @@ pub struct FanoutArgs {
     /// Members over all rooms, instead of --members
     #[arg(long, value_name = "N", conflicts_with = "members", value_parser = clap::value_parser!(u64).range(1..))]
     connections: Option<u64>,
-    /// Closed loop: publishes written at once; the next follow when every member has all of them
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    in_flight: u64,
+    /// Closed loop: publishes written at once; the next follow when every member has all of them. Several numbers
+    /// (1,4,16) are run one after the other
+    #[arg(long, value_name = "K", default_value = "1", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    in_flight: Vec<u64>,
     /// Closed loop: rooms each member is in; publishes go to them in turn
     #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     rooms_per_connection: u64,

@@ -36,8 +36,8 @@ pub struct FanoutOptions {
     pub dialect: Arc<Dialect>,
     /// Members beside the publisher.
     pub members: u64,
-    /// Publishes per round.
-    pub in_flight: u64,
+    /// Publishes per round: one run for each number, at least one.
+    pub in_flight: Vec<u64>,
     /// Rooms that every member is in; publishes go to them in turn.
     pub rooms_per_connection: u64,
     /// Seconds to run before measuring.
@@ -167,13 +167,38 @@ pub fn run(options: &FanoutOptions) -> Result<(), String> {
     interrupt::watch(sender.clone())?;
     let server =
         Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.members)?;
-    let report = measure(options, &server, &sender, &notices)?;
-    print!("{}", report.table().render());
-    outputs.write(&report, &report.page())
+    let mut runs = Vec::new();
+    for in_flight in &options.in_flight {
+        let report = measure(options, *in_flight, &server, &sender, &notices)?;
+        print!("{}", report.table().render());
+        let is_over = report.interrupted || report.stalled;
+        runs.push(report);
+        if is_over {
+            break;
+        }
+        if runs.len() < options.in_flight.len() {
+            println!();
+        }
+    }
+    match runs.as_slice() {
+        [report] => outputs.write(report, &report.page()),
+        _ => {
+            let sweep = FanoutSweep { runs };
+            outputs.write(&sweep, &sweep.page())
+        }
+    }
+}
+
+/// One run for each number of publishes in flight.
+#[derive(Debug, Serialize)]
+pub struct FanoutSweep {
+    /// In the order in which they ran.
+    pub runs: Vec<FanoutReport>,
 }
 
 fn measure(
     options: &FanoutOptions,
+    in_flight: u64,
     server: &Server,
     sender: &mpsc::Sender<Notice>,
     notices: &mpsc::Receiver<Notice>,
@@ -181,7 +206,7 @@ fn measure(
     let own = Probe::own()?;
     let receivers = options.members + 1;
     let threads = options.threads.map_or_else(|| Fleet::threads_needed(receivers), Ok)?;
-    let plan = plan(options, server, receivers, threads)?;
+    let plan = plan(options, in_flight, server, receivers, threads)?;
     let origin = Origin::now(&server.url, threads as usize, plan.source_ips);
     let fleet = Fleet::start(plan, sender)?;
     let (waited, _) = progress::until_open(&fleet, notices, receivers);
@@ -226,7 +251,7 @@ fn measure(
         stalled: waited == Waited::Stalled,
         dialect: options.dialect.name.clone(),
         receivers,
-        in_flight: options.in_flight,
+        in_flight,
         rooms_per_connection: options.rooms_per_connection,
         payload_bytes: options.payload_bytes,
         message_bytes: outcome.message_bytes,
@@ -250,7 +275,13 @@ fn measure(
     })
 }
 
-fn plan(options: &FanoutOptions, server: &Server, receivers: u64, threads: u64) -> Result<FleetPlan, String> {
+fn plan(
+    options: &FanoutOptions,
+    in_flight: u64,
+    server: &Server,
+    receivers: u64,
+    threads: u64,
+) -> Result<FleetPlan, String> {
     let rooms = options.rooms_per_connection;
     let dialect = options.dialect.clone();
     let script = Script::new(dialect, Rooms::Each(rooms), Identity::Anonymous, &server.target)?;
@@ -259,7 +290,7 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64, threads: u64) 
         source_ips: options.source_ips.unwrap_or(plan.source_ips),
         spin: options.spin,
         publish: Some(PublishPlan {
-            in_flight: options.in_flight,
+            in_flight,
             rooms,
             payload_bytes: options.payload_bytes,
             members: receivers,

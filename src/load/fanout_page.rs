@@ -1,7 +1,63 @@
-//! The page of [`FanoutReport`].
+//! The pages of [`FanoutReport`] and [`FanoutSweep`].
 
-use super::fanout::FanoutReport;
-use super::report::{Bar, Content, Page, Plot, number};
+use super::fanout::{FanoutReport, FanoutSweep};
+use super::report::{Bar, Content, Page, Plot, Scale, Series, number};
+
+impl FanoutSweep {
+    /// The report for a browser.
+    pub fn page(&self) -> Page {
+        let origin = self.runs.first().map(|run| run.origin.clone());
+        let receivers = self.runs.first().map_or(0, |run| run.receivers);
+        let subtitle =
+            format!("{} receivers, one run for each number in flight", number(receivers as f64, 0));
+        let mut page = Page::new("throng bench fanout", subtitle, origin);
+        for run in &self.runs {
+            if let Some(ns) = run.server_cpu_ns_per_delivery {
+                let what = format!("server CPU per delivery, {} in flight", run.in_flight);
+                page.figure(format!("{} ns", number(ns, 0)), what);
+            }
+        }
+        if self.runs.iter().any(|run| run.interrupted || run.stalled) {
+            page.verdict("The last run ended early: its figures are those up to then.");
+        }
+        let points = |value: fn(&FanoutReport) -> Option<f64>| {
+            self.runs.iter().filter_map(|run| Some((run.in_flight as f64, value(run)?))).collect()
+        };
+        let against = |y: &str, series| {
+            Content::Plot(Plot::Lines {
+                x: "publishes in flight".to_owned(),
+                x_scale: Scale::Log,
+                y: y.to_owned(),
+                y_scale: Scale::Log,
+                series,
+            })
+        };
+        page.section(
+            "CPU per delivery against in-flight",
+            "User and system time divided by the deliveries. It falls as messages share writes.",
+            against(
+                "ns per delivery",
+                vec![
+                    Series::new("server", points(|run| run.server_cpu_ns_per_delivery)),
+                    Series::new("generator", points(|run| run.client_cpu_ns_per_delivery)),
+                ],
+            ),
+        );
+        page.section(
+            "Deliveries per second against in-flight",
+            "Over all receivers.",
+            against(
+                "deliveries per second",
+                vec![Series::new("deliveries", points(|run| Some(run.deliveries_per_second)))],
+            ),
+        );
+        for run in &self.runs {
+            let heading = format!("{} in flight", run.in_flight);
+            page.section(heading, "As printed at the end of the run.", Content::Table(run.table()));
+        }
+        page
+    }
+}
 
 impl FanoutReport {
     /// The report for a browser.
