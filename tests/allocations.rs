@@ -7,60 +7,17 @@
 pub mod common;
 pub mod hostile;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use common::PATIENCE;
+use common::counting::count_into;
 use hostile::{PING, Raw, masked, text};
 use throng::host::{descriptors, listen};
 use throng::rooms::{self, Links, Rooms, Shared};
 use throng::shard::{Seat, Settings, Shard, Stats};
-
-/// The system's allocator, which counts for threads that ask for it.
-struct Counting;
-
-thread_local! {
-    /// Where the thread's allocations are counted. Constant and without a destructor, so that reading
-    /// it allocates nothing.
-    static COUNT: Cell<Option<&'static AtomicU64>> = const { Cell::new(None) };
-}
-
-fn count() {
-    // A thread that is ending has no such variable any more, and none that is counted ends.
-    if let Ok(Some(count)) = COUNT.try_with(Cell::get) {
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[expect(unsafe_code, reason = "an allocator can be written in no other way")]
-// SAFETY: every call goes to the system's allocator as it came, and counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(pointer, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A shard of rooms on a thread that is counted. It lives as long as the process.
 struct Counted {
@@ -81,7 +38,7 @@ impl Counted {
         let stats = Arc::new(Stats::default());
         let shard = Shard::open(seat, vec![address], Settings::default(), stats, rooms).unwrap();
         thread::spawn(move || {
-            COUNT.set(Some(allocations));
+            count_into(Some(allocations));
             shard.run()
         });
         Counted { address, allocations }

@@ -18,7 +18,7 @@ mod drain;
 pub mod inbox;
 mod io;
 pub mod message;
-mod output;
+pub mod output;
 mod read;
 mod service;
 pub mod settings;

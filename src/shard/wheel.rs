@@ -4,7 +4,8 @@
 //! array that runs beside the slab, so setting, moving and cancelling are O(1).
 //!
 //! Invariants:
-//! - a key is in at most one slot's list, and `occupied` has the bit of exactly the non-empty slots;
+//! - a key is in at most one slot's list, and `occupied` has the bit of exactly the non-empty slots
+//!   and `words` that of exactly the words of `occupied` that are not zero;
 //! - a timer never fires early, and at most one tick late as far as the wheel is concerned.
 //!
 //! Absent on purpose: the clock (milliseconds arrive as arguments) and what a timer is for.
@@ -18,6 +19,12 @@ const SLOTS: u64 = 4096;
 /// Longest time a timer can be set for, in milliseconds (about 8.7 minutes). A longer one fires
 /// then, and whoever set it sets the rest.
 pub const HORIZON_MS: u64 = (SLOTS - 2) * TICK_MS;
+
+/// Words of the bitmap of slots.
+const WORDS: usize = SLOTS as usize / 64;
+
+// One word says which of them are not zero.
+const _: () = assert!(WORDS == u64::BITS as usize);
 
 /// End of a list.
 const NIL: u32 = u32::MAX;
@@ -35,7 +42,8 @@ struct Node {
 #[derive(Debug)]
 pub struct Wheel {
     heads: Box<[u32]>,
-    occupied: [u64; (SLOTS / 64) as usize],
+    occupied: [u64; WORDS],
+    words: u64,
     nodes: Vec<Node>,
     /// The last tick whose timers were taken.
     tick: u64,
@@ -46,7 +54,8 @@ impl Wheel {
     pub fn new(now_ms: u64) -> Self {
         Wheel {
             heads: vec![NIL; SLOTS as usize].into(),
-            occupied: [0; (SLOTS / 64) as usize],
+            occupied: [0; WORDS],
+            words: 0,
             nodes: Vec::new(),
             tick: now_ms / TICK_MS,
         }
@@ -69,6 +78,7 @@ impl Wheel {
         }
         self.heads[slot as usize] = key;
         self.occupied[slot as usize / 64] |= 1 << (slot % 64);
+        self.words |= 1 << (slot / 64);
     }
 
     /// Takes the timer of `key` away, if it has one.
@@ -86,7 +96,7 @@ impl Wheel {
             let slot = prev & !HEAD;
             self.heads[slot as usize] = next;
             if next == NIL {
-                self.occupied[slot as usize / 64] &= !(1 << (slot % 64));
+                self.vacate(slot as usize);
             }
         }
         self.nodes[key as usize] = Node { next: NIL, prev: NIL };
@@ -106,7 +116,7 @@ impl Wheel {
             self.tick += 1;
             let slot = (self.tick % SLOTS) as usize;
             let mut key = std::mem::replace(&mut self.heads[slot], NIL);
-            self.occupied[slot / 64] &= !(1 << (slot % 64));
+            self.vacate(slot);
             while key != NIL {
                 due.push(key);
                 let node = &mut self.nodes[key as usize];
@@ -119,23 +129,35 @@ impl Wheel {
 
     /// Milliseconds from `now_ms` until the next timer can fire; `None` without timers.
     pub fn next_ms(&self, now_ms: u64) -> Option<u64> {
-        let words = self.occupied.len();
         let first = ((self.tick + 1) % SLOTS) as usize;
-        for step in 0..=words {
-            let word = (first / 64 + step) % words;
-            let mut bits = self.occupied[word];
-            if step == 0 {
-                bits &= u64::MAX << (first % 64);
-            } else if step == words {
-                bits &= !(u64::MAX << (first % 64));
-            }
-            if bits != 0 {
-                let slot = word as u64 * 64 + u64::from(bits.trailing_zeros());
-                let ticks = (slot + SLOTS - first as u64) % SLOTS + 1;
-                return Some(((self.tick + ticks) * TICK_MS).saturating_sub(now_ms));
-            }
+        let slot = self.next_slot(first)? as u64;
+        let ticks = (slot + SLOTS - first as u64) % SLOTS + 1;
+        Some(((self.tick + ticks) * TICK_MS).saturating_sub(now_ms))
+    }
+
+    /// The first slot with timers from slot `first` on, around the wheel.
+    fn next_slot(&self, first: usize) -> Option<usize> {
+        let word = first / 64;
+        let bits = self.occupied[word] & u64::MAX << (first % 64);
+        if bits != 0 {
+            return Some(word * 64 + bits.trailing_zeros() as usize);
         }
-        None
+        // The words behind this one, and in the end this one again: what it has lies before `first`.
+        let later = self.words.rotate_right(word as u32 + 1);
+        if later == 0 {
+            return None;
+        }
+        let word = (word + 1 + later.trailing_zeros() as usize) % WORDS;
+        Some(word * 64 + self.occupied[word].trailing_zeros() as usize)
+    }
+
+    /// Notes that `slot` has no timers any more.
+    fn vacate(&mut self, slot: usize) {
+        let word = slot / 64;
+        self.occupied[word] &= !(1 << (slot % 64));
+        if self.occupied[word] == 0 {
+            self.words &= !(1 << word);
+        }
     }
 
     /// Frees the room of timers that no connection needs any more: keys from `keys` on.
@@ -217,5 +239,19 @@ mod tests {
             fired += due;
         }
         assert_eq!(fired, 500);
+    }
+
+    #[test]
+    fn a_lone_timer_is_found_wherever_in_the_wheel_it_lies() {
+        for start in [0, 1, 62, 63, 64, 100, SLOTS - 65, SLOTS - 1, SLOTS, 5 * SLOTS + 17] {
+            for ticks in [1, 2, 62, 63, 64, 65, 128, SLOTS / 2, SLOTS - 64, SLOTS - 2] {
+                let now_ms = start * TICK_MS;
+                let mut wheel = Wheel::new(now_ms);
+                wheel.set(7, now_ms, ticks * TICK_MS);
+                assert_eq!(wheel.next_ms(now_ms), Some(ticks * TICK_MS), "{ticks} ticks from {start}");
+                assert_eq!(expired(&mut wheel, now_ms + ticks * TICK_MS), [7]);
+                assert_eq!(wheel.next_ms(now_ms), None, "{ticks} ticks from {start}");
+            }
+        }
     }
 }

@@ -121,9 +121,18 @@ fn parse(bytes: &[u8], sender: Sender) -> Result<Option<Header>, ProtocolError> 
 #[inline]
 fn long_length<const N: usize>(bytes: &[u8], smallest: u64) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     let mut largest = [0; 8];
-    largest[8 - N..].fill(0xff);
-    let arrived = N.min(bytes.len());
-    largest[8 - N..8 - N + arrived].copy_from_slice(&bytes[..arrived]);
+    let arrived = match bytes.first_chunk::<N>() {
+        // Apart from the rest because the compiler knows the length of this copy: no call of memcpy.
+        Some(whole) => {
+            largest[8 - N..].copy_from_slice(whole);
+            N
+        }
+        None => {
+            largest[8 - N..].fill(0xff);
+            largest[8 - N..8 - N + bytes.len()].copy_from_slice(bytes);
+            bytes.len()
+        }
+    };
     let largest = u64::from_be_bytes(largest);
     if arrived > 0 && largest >> 63 != 0 {
         return Err(ProtocolError::LengthTooLarge);

@@ -21,6 +21,7 @@
 //! Absent on purpose: sleeps. A test waits for a message, or for a metric by `Server::wait_for`.
 
 pub mod client;
+pub mod counting;
 pub mod metrics;
 pub mod server;
 pub mod token;
