@@ -7,22 +7,36 @@
 //! Absent on purpose: the socket, the clock and the counters' owner, so that every step is tested
 //! on bytes alone.
 
+use super::bare::{HELLO, THANKS};
 use super::dialect::{Dialect, Identity, Line, Rooms};
 use super::watch::Watch;
 use super::{frame, target};
 use crate::wire::frame::write_client_frame;
 use crate::wire::{Control, OpCode};
 
+/// How a connection becomes whole, once the TCP connect succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// By the upgrade and the dialect's greeting.
+    WebSocket,
+    /// By a [`HELLO`] there and back, for which it thanks: a reader of the floor's server.
+    Hello,
+    /// It is whole already: a socket of the floor's server, and nothing more.
+    Silent,
+}
+
 /// What every connection of one run says.
 #[derive(Clone)]
 pub struct Script {
+    /// How it becomes whole.
+    pub handshake: Handshake,
     /// How the server is spoken to.
     pub dialect: Dialect,
     /// Rooms to join.
     pub rooms: Rooms,
     /// Tokens to bring.
     pub identity: Identity,
-    /// The upgrade request, whole.
+    /// What is sent first: the upgrade request, whole, or what the handshake has in its place.
     pub upgrade_request: Vec<u8>,
 }
 
@@ -90,9 +104,18 @@ impl Connection {
     ) -> Result<usize, String> {
         let mut taken = 0;
         if self.stage == Stage::Upgrading {
-            let Some(head_bytes) = target::parse_upgrade_response(bytes)? else { return Ok(0) };
-            taken = head_bytes;
-            self.greet(index, script, out)?;
+            if script.handshake == Handshake::Hello {
+                if bytes.first() != Some(&HELLO) {
+                    return Err("the answer is not the bare server's".to_owned());
+                }
+                taken = 1;
+                out.push(THANKS);
+                self.stage = Stage::Whole;
+            } else {
+                let Some(head_bytes) = target::parse_upgrade_response(bytes)? else { return Ok(0) };
+                taken = head_bytes;
+                self.greet(index, script, out)?;
+            }
         }
         while let Some(frame) = frame::decode(&bytes[taken..]).map_err(|error| error.to_string())? {
             taken += frame.frame_bytes;
@@ -191,7 +214,13 @@ mod tests {
 
     fn script(dialect: Dialect) -> Script {
         let upgrade_request = Target::parse("ws://127.0.0.1:1/").unwrap().upgrade_request();
-        Script { dialect, rooms: Rooms::Spread(1), identity: Identity::Anonymous, upgrade_request }
+        Script {
+            handshake: Handshake::WebSocket,
+            dialect,
+            rooms: Rooms::Spread(1),
+            identity: Identity::Anonymous,
+            upgrade_request,
+        }
     }
 
     fn text_frame(text: &str) -> Vec<u8> {
@@ -255,6 +284,21 @@ mod tests {
         );
         assert_eq!((connection.stage, tally.messages), (Stage::Whole, 2));
         assert_eq!(out.len(), 2 + 4 + "join".len(), "one word, masked");
+    }
+
+    #[test]
+    fn a_bare_connection_is_whole_at_the_hello_and_counts_the_same_frames() {
+        let (mut out, mut tally) = (Vec::new(), Tally::default());
+        let script = Script { handshake: Handshake::Hello, ..script(Dialect::Centrifuge) };
+        let mut connection = Connection { stage: Stage::Upgrading, ..Connection::new() };
+        let message = text_frame(r#"{"push":{"channel":"bench-0","pub":{"data":1}}}"#);
+        let bytes = [&[HELLO], &message[..]].concat();
+        let taken = connection.receive(&bytes, 0, &script, &mut out, &mut tally, &mut Watch::Count);
+        assert_eq!(taken, Ok(bytes.len()));
+        assert_eq!((connection.stage, tally.messages, out.as_slice()), (Stage::Whole, 1, &[THANKS][..]));
+        connection.stage = Stage::Upgrading;
+        let refused = connection.receive(b"HTTP/1.1", 0, &script, &mut out, &mut tally, &mut Watch::Count);
+        assert!(refused.unwrap_err().contains("bare"));
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Dialect {
 }
 
 /// The payload itself: `{"seq":"0000000042xxx…"}`.
-fn payload(out: &mut Vec<u8>, sequence: u64, payload_bytes: usize) {
+pub fn payload(out: &mut Vec<u8>, sequence: u64, payload_bytes: usize) {
     let end = out.len() + payload_bytes.max(PAYLOAD_BYTES_MIN) - 2;
     out.extend_from_slice(SEQUENCE_PREFIX);
     out.extend_from_slice(format!("{sequence:0width$}", width = SEQUENCE_DIGITS).as_bytes());

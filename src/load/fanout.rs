@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::connection::Script;
+use super::connection::{Handshake, Script};
 use super::dialect::{Dialect, Identity, PAYLOAD_BYTES_MIN, Rooms};
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
 use super::interrupt;
@@ -254,6 +254,7 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
         _ => server.target.clone(),
     };
     let script = Script {
+        handshake: Handshake::WebSocket,
         dialect: options.dialect,
         rooms: Rooms::Each(rooms),
         identity: Identity::Anonymous,
@@ -268,6 +269,7 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
             rooms,
             payload_bytes: options.payload_bytes,
             members: receivers,
+            bare: false,
         }),
         ..plan
     }

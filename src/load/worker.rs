@@ -15,7 +15,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sched::{CloneFlags, unshare};
 
-use super::connection::{Connection, Stage, Tally};
+use super::connection::{Connection, Handshake, Stage, Tally};
 use super::dialect::Rooms;
 use super::fleet::{Chosen, Counters, FleetPlan, Notice, Outcome, Phase};
 use super::openings::Openings;
@@ -223,6 +223,11 @@ impl Worker {
         if connection.stage == Stage::Connecting {
             // The first write tells whether the connect worked: its errno is the connect's.
             match stream.write(&self.seat.plan.script.upgrade_request) {
+                Ok(_) if self.seat.plan.script.handshake == Handshake::Silent => {
+                    connection.stage = Stage::Whole;
+                    self.openings.settled();
+                    self.fresh.whole += 1;
+                }
                 Ok(_) => {
                     connection.stage = Stage::Upgrading;
                     if index == 0 && self.publisher.is_some() {
@@ -408,6 +413,12 @@ impl Worker {
 
     fn finish(mut self) -> Outcome {
         let mut outcome = std::mem::take(&mut self.outcome);
+        if self.seat.counters.phase() == Phase::Reset as u8 {
+            for stream in self.slots.iter().filter_map(|slot| slot.stream.as_ref()) {
+                // It fails only for a socket that is closed already.
+                let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            }
+        }
         for (index, slot) in self.slots.iter().enumerate() {
             let number = self.number(index);
             // A chosen connection has missed messages because it was told to.
