@@ -1,13 +1,18 @@
 //! `throng bench`: parses, and hands over to [`crate::load`].
 
+mod floor;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use jsonwebtoken::EncodingKey;
 
+use self::floor::{BareServerArgs, FloorArgs, HeartbeatArgs};
 use crate::load::dialect::{Dialect, Identity, Rooms};
 use crate::load::fanout::{self, FanoutOptions};
+use crate::load::floor::BARE_SERVER;
 use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
+use crate::load::{bare, heartbeat};
 
 /// One question per subcommand.
 #[derive(Debug, Subcommand)]
@@ -16,6 +21,13 @@ pub enum Bench {
     Idle(IdleArgs),
     /// What one delivery costs: a publisher, M members, K publishes in flight, as a closed loop
     Fanout(FanoutArgs),
+    /// What the kernel makes possible: bytes and CPU per bare accepted socket, CPU per bare send
+    Floor(FloorArgs),
+    /// What pings alone cost: CPU per ping and pong, and per connection and second
+    Heartbeat(HeartbeatArgs),
+    /// The server of `floor`
+    #[command(name = BARE_SERVER, hide = true)]
+    BareServer(BareServerArgs),
 }
 
 /// Which server, and how the generator reaches it.
@@ -64,6 +76,9 @@ pub struct IdleArgs {
     /// Give each connection a token of its own, with sub "user-<i>"
     #[arg(long, requires = "token_secret")]
     named: bool,
+    /// Stop the process of --pid for a moment (SIGSTOP), to tell the sides' kernel memory apart
+    #[arg(long, requires = "pid")]
+    stop_server: bool,
     /// HMAC secret (HS256) that signs the tokens of --named
     #[arg(long, value_name = "S")]
     token_secret: Option<String>,
@@ -109,6 +124,9 @@ pub fn run(bench: Bench) -> Result<(), String> {
     match bench {
         Bench::Idle(args) => idle::run(&args.into()),
         Bench::Fanout(args) => fanout::run(&args.into()),
+        Bench::Floor(args) => crate::load::floor::run(&args.into()),
+        Bench::Heartbeat(args) => heartbeat::run(&args.into()),
+        Bench::BareServer(args) => bare::run(args.shards as usize),
     }
 }
 
@@ -129,6 +147,7 @@ impl From<IdleArgs> for IdleOptions {
             identity: secret.map_or(Identity::Anonymous, |secret| {
                 Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
             }),
+            stop_server: args.stop_server,
             json: args.target.json,
         }
     }
@@ -200,6 +219,10 @@ mod tests {
             "bench fanout --in-flight 0",
             "bench fanout --seconds -1",
             "bench fanout --seconds NaN",
+            "bench idle --connections 1 --stop-server",
+            "bench floor --connections 0",
+            "bench heartbeat --ping-interval-ms 1",
+            "bench heartbeat --target ws://x --ping-interval-ms 50",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

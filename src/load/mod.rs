@@ -8,18 +8,26 @@
 //! - [`connection`]: one connection's progress from upgrade to counting, without its socket;
 //! - [`watch`]: what is looked at in a message;
 //! - [`source`], [`openings`], [`worker`], [`publisher`], [`pacer`], [`fleet`]: sockets and threads;
-//! - [`probe`], [`cost`], [`kernel`], [`server`], [`interrupt`]: the measured process, the machine, the user;
-//! - [`idle`], [`fanout`], [`progress`], [`report`]: one question each, and its answer as a table and as JSON.
+//! - [`probe`], [`cost`], [`kernel`], [`account`], [`server`], [`freeze`], [`interrupt`]: the measured process,
+//!   the machine, the user;
+//! - [`bare`]: the server that measured ones are compared with;
+//! - [`idle`], [`fanout`], [`floor`], [`heartbeat`], [`progress`], [`report`]: one question each, and its answer
+//!   as a table and as JSON.
 //!
 //! Absent on purpose: retries (a failed connection is counted by its reason and stays failed) and
 //! pacing (both scenarios are closed loops).
 
+pub mod account;
+pub mod bare;
 pub mod connection;
 pub mod cost;
 pub mod dialect;
 pub mod fanout;
 pub mod fleet;
+pub mod floor;
 pub mod frame;
+pub mod freeze;
+pub mod heartbeat;
 pub mod idle;
 pub mod interrupt;
 pub mod kernel;

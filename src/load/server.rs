@@ -1,13 +1,16 @@
 //! The server under load: a foreign one, or a `throng serve` of this same binary on free ports.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
+use super::freeze;
 use super::probe::Probe;
 use super::target::{Target, ready_url};
 
@@ -21,6 +24,8 @@ pub struct ChildServer {
     child: Child,
     /// Where it takes clients.
     pub url: String,
+    /// Reads what it prints; at its end gives the last line after the readiness line.
+    last_line: Option<JoinHandle<Option<String>>>,
 }
 
 impl ChildServer {
@@ -30,10 +35,19 @@ impl ChildServer {
     ///
     /// It cannot be started, or it ended or closed its output before it was ready.
     pub fn start(serve_args: &str) -> Result<Self, String> {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        Self::start_own(serve.into_iter().chain(serve_args.split_whitespace()))
+    }
+
+    /// Starts this same binary with `arguments` and waits for its readiness line.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChildServer::start`].
+    pub fn start_own(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| format!("this binary has no path: {error}"))?;
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.args(serve_args.split_whitespace());
+        command.args(arguments);
         Self::start_command(command)
     }
 
@@ -45,13 +59,13 @@ impl ChildServer {
         let mut child = with_open_signals(|| command.spawn())
             .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
         let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
-        let mut server = Self { child, url: String::new() };
+        let mut server = Self { child, url: String::new(), last_line: None };
         let mut lines = BufReader::new(stdout).lines();
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(url) = ready_url(&line) {
                 server.url = url.to_owned();
                 // Whatever it prints later must not block it, so somebody reads to the end.
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                server.last_line = Some(std::thread::spawn(move || lines.map_while(Result::ok).last()));
                 return Ok(server);
             }
         }
@@ -80,6 +94,7 @@ impl ChildServer {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
+        freeze::thaw();
         // It was not waited for, so the number is still its own.
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
         let end = Instant::now() + STOP_MAX;
@@ -104,7 +119,7 @@ impl Drop for ChildServer {
 /// The server under load, however it came to be.
 pub struct Server {
     /// Present if this run started it.
-    _child: Option<ChildServer>,
+    child: Option<ChildServer>,
     /// Its URL as given or as printed by the child.
     pub url: String,
     /// The URL, parsed and resolved.
@@ -121,17 +136,34 @@ impl Server {
     ///
     /// The URL, the process or the child is not to be had: a sentence that says which and why.
     pub fn resolve(url: Option<&str>, pid: Option<u32>, serve_args: &str) -> Result<Self, String> {
-        let (child, url, pid) = match url {
-            Some(url) => (None, url.to_owned(), pid),
-            None => {
-                let child = ChildServer::start(serve_args)?;
-                let (url, pid) = (child.url.clone(), child.pid());
-                (Some(child), url, Some(pid))
-            }
-        };
-        let target = Target::parse(&url)?;
+        let Some(url) = url else { return Self::own(ChildServer::start(serve_args)?) };
+        let target = Target::parse(url)?;
         let probe = pid.map(Probe::new).transpose()?;
-        Ok(Self { _child: child, url, target, probe })
+        Ok(Self { child: None, url: url.to_owned(), target, probe })
+    }
+
+    /// Takes `child` as the server.
+    ///
+    /// # Errors
+    ///
+    /// It has ended since it was ready.
+    pub fn own(child: ChildServer) -> Result<Self, String> {
+        let url = child.url.clone();
+        let target = Target::parse(&url)?;
+        let probe = Some(Probe::new(child.pid())?);
+        Ok(Self { child: Some(child), url, target, probe })
+    }
+
+    /// Whether this run started it.
+    pub fn is_own(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Ends a server that this run started; gives the last line that it printed after its readiness line.
+    pub fn finish(mut self) -> Option<String> {
+        let child = self.child.as_mut()?;
+        child.stop().ok()?;
+        child.last_line.take()?.join().ok()?
     }
 
     /// CPU time of the server so far, or `None` if its process is unknown or gone.
@@ -157,13 +189,13 @@ mod tests {
         // `interrupt` blocks SIGTERM in this process; a child must not inherit that, or it never ends.
         SigSet::from(Signal::SIGTERM).thread_block().unwrap();
         let line = "throng ready: clients ws://127.0.0.1:9/connection/websocket, admin http://127.0.0.1:8";
-        let mut server =
-            ChildServer::start_command(shell(&format!("echo booting; echo '{line}'; exec sleep 600")))
-                .unwrap();
+        let script = format!("echo booting; echo '{line}'; echo last; exec sleep 600");
+        let mut server = ChildServer::start_command(shell(&script)).unwrap();
         assert_eq!(server.url, "ws://127.0.0.1:9/connection/websocket");
         assert!(Probe::new(server.pid()).is_ok());
         assert_eq!(server.stop().unwrap().signal(), Some(Signal::SIGTERM as i32));
         assert!(Probe::new(server.pid()).is_err());
+        assert_eq!(server.last_line.take().unwrap().join().unwrap().as_deref(), Some("last"));
     }
 
     #[test]
