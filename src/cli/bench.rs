@@ -1,5 +1,8 @@
 //! `throng bench`: parses, and hands over to [`crate::load`].
 
+mod floor;
+mod loads;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,16 +10,15 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jsonwebtoken::EncodingKey;
 
+use self::floor::{BareServerArgs, FloorArgs, HeartbeatArgs};
+use self::loads::{CeilingArgs, SlowArgs, StormArgs};
 use crate::load::dialect::{self, Dialect, Identity, Rooms};
 use crate::load::fanout::{self, FanoutOptions};
+use crate::load::floor::BARE_SERVER;
 use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
 use crate::load::options::Common;
 use crate::load::paced::{self, PacedOptions};
-use crate::load::{ceiling, slow, storm};
-
-mod loads;
-
-use loads::{CeilingArgs, SlowArgs, StormArgs};
+use crate::load::{bare, ceiling, heartbeat, slow, storm};
 
 /// One question per subcommand.
 #[derive(Debug, Subcommand)]
@@ -29,10 +31,17 @@ pub enum Bench {
     Storm(StormArgs),
     /// A share of the members stops reading: what the others see, memory held, closes
     Slow(SlowArgs),
+    /// What pings alone cost: CPU per ping and pong, and per connection and second
+    Heartbeat(HeartbeatArgs),
     /// The highest rate at which messages still arrive in time: the number to plan with
     Ceiling(CeilingArgs),
+    /// What the kernel makes possible: bytes and CPU per bare accepted socket, CPU per bare send
+    Floor(FloorArgs),
     /// Print the file of a built-in dialect, which explains its keys: what to start one of your own from
     Dialect(DialectFileArgs),
+    /// The server of `floor`
+    #[command(name = BARE_SERVER, hide = true)]
+    BareServer(BareServerArgs),
 }
 
 /// Which server, and how the generator reaches it.
@@ -129,6 +138,9 @@ pub struct IdleArgs {
     /// Give each connection a token of its own, with sub "user-<i>"
     #[arg(long, requires = "token_secret")]
     named: bool,
+    /// Stop the process of --pid for a moment (SIGSTOP), to tell the sides' kernel memory apart
+    #[arg(long, requires = "pid")]
+    stop_server: bool,
     /// HMAC secret (HS256) that signs the tokens of --named
     #[arg(long, value_name = "S")]
     token_secret: Option<String>,
@@ -189,11 +201,14 @@ pub fn run(bench: Bench) -> Result<(), String> {
         },
         Bench::Storm(args) => storm::run(&args.into()),
         Bench::Slow(args) => slow::run(&args.try_into()?),
+        Bench::Heartbeat(args) => heartbeat::run(&args.into()),
         Bench::Ceiling(args) => ceiling::run(&args.try_into()?),
+        Bench::Floor(args) => crate::load::floor::run(&args.into()),
         Bench::Dialect(args) => {
             print!("{}", dialect::built_in_text(&args.name).unwrap_or_default());
             Ok(())
         }
+        Bench::BareServer(args) => bare::run(args.shards as usize),
     }
 }
 
@@ -214,6 +229,7 @@ impl From<IdleArgs> for IdleOptions {
             identity: secret.map_or(Identity::Anonymous, |secret| {
                 Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
             }),
+            stop_server: args.stop_server,
             json: args.target.json,
             report: args.target.report,
         }
@@ -310,6 +326,10 @@ mod tests {
             "bench fanout --in-flight 0",
             "bench fanout --seconds -1",
             "bench fanout --seconds NaN",
+            "bench idle --connections 1 --stop-server",
+            "bench floor --connections 0",
+            "bench heartbeat --ping-interval-ms 1",
+            "bench heartbeat --target ws://x --ping-interval-ms 50",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use super::bare::{HELLO, THANKS};
 use super::dialect::{Dialect, Identity, Line, Rooms, Template, Values};
 use super::frame;
 use super::target::{self, Target};
@@ -16,9 +17,22 @@ use super::watch::Watch;
 use crate::wire::frame::write_client_frame;
 use crate::wire::{Control, OpCode};
 
+/// How a connection becomes whole, once the TCP connect succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// By the upgrade and the dialect's greeting.
+    WebSocket,
+    /// By a [`HELLO`] there and back, for which it thanks: a reader of the floor's server.
+    Hello,
+    /// It is whole already: a socket of the floor's server, and nothing more.
+    Silent,
+}
+
 /// What every connection of one run says.
 #[derive(Clone)]
 pub struct Script {
+    /// How it becomes whole.
+    pub handshake: Handshake,
     /// How the server is spoken to.
     pub dialect: Arc<Dialect>,
     /// Rooms to join.
@@ -40,13 +54,27 @@ impl Script {
         target: &Target,
     ) -> Result<Self, String> {
         dialect.check(rooms, &identity, &target.path)?;
-        Ok(Self { dialect, rooms, identity, upgrade_request: target.upgrade_request() })
+        let (handshake, upgrade_request) = (Handshake::WebSocket, target.upgrade_request());
+        Ok(Self { handshake, dialect, rooms, identity, upgrade_request })
     }
 
-    /// Appends the upgrade request of connection `index`.
+    /// What connections to the floor's server say; `dialect` tells its messages, which are all in one room.
+    pub fn bare(handshake: Handshake, dialect: Arc<Dialect>) -> Self {
+        let (rooms, identity) = (Rooms::Each(1), Identity::Anonymous);
+        Self { handshake, dialect, rooms, identity, upgrade_request: Template::default() }
+    }
+
+    /// Appends what connection `index` sends first: the upgrade request, or what its handshake has in its
+    /// place.
     pub fn upgrade_request(&self, index: u64, out: &mut Vec<u8>) {
-        let (room, _) = self.rooms.of(index);
-        self.upgrade_request.write(out, &Values { room, ..Values::default() });
+        match self.handshake {
+            Handshake::WebSocket => {
+                let (room, _) = self.rooms.of(index);
+                self.upgrade_request.write(out, &Values { room, ..Values::default() });
+            }
+            Handshake::Hello => out.push(HELLO),
+            Handshake::Silent => {}
+        }
     }
 }
 
@@ -114,9 +142,18 @@ impl Connection {
     ) -> Result<usize, String> {
         let mut taken = 0;
         if self.stage == Stage::Upgrading {
-            let Some(head_bytes) = target::parse_upgrade_response(bytes)? else { return Ok(0) };
-            taken = head_bytes;
-            self.greet(index, script, out)?;
+            if script.handshake == Handshake::Hello {
+                if bytes.first() != Some(&HELLO) {
+                    return Err("the answer is not the bare server's".to_owned());
+                }
+                taken = 1;
+                out.push(THANKS);
+                self.stage = Stage::Whole;
+            } else {
+                let Some(head_bytes) = target::parse_upgrade_response(bytes)? else { return Ok(0) };
+                taken = head_bytes;
+                self.greet(index, script, out)?;
+            }
         }
         while let Some(frame) = frame::decode(&bytes[taken..]).map_err(|error| error.to_string())? {
             taken += frame.frame_bytes;
@@ -305,6 +342,21 @@ mod tests {
         assert_eq!((connection.stage, connection.messages), (Stage::Whole, 2));
         assert_eq!(tally, Tally { messages: 2, pings: 1, refusals: 0 });
         assert_eq!((&out[..2], out.len()), (&[0x82, 0x86][..], 2 + 4 + "PONG\r\n".len()));
+    }
+
+    #[test]
+    fn a_bare_connection_is_whole_at_the_hello_and_counts_the_same_frames() {
+        let (mut out, mut tally) = (Vec::new(), Tally::default());
+        let script = Script::bare(Handshake::Hello, built_in("centrifuge").unwrap());
+        let mut connection = Connection { stage: Stage::Upgrading, ..Connection::new() };
+        let message = text_frame(r#"{"push":{"channel":"bench-0","pub":{"data":1}}}"#);
+        let bytes = [&[HELLO], &message[..]].concat();
+        let taken = connection.receive(&bytes, 0, &script, &mut out, &mut tally, &mut Watch::Count);
+        assert_eq!(taken, Ok(bytes.len()));
+        assert_eq!((connection.stage, tally.messages, out.as_slice()), (Stage::Whole, 1, &[THANKS][..]));
+        connection.stage = Stage::Upgrading;
+        let refused = connection.receive(b"HTTP/1.1", 0, &script, &mut out, &mut tally, &mut Watch::Count);
+        assert!(refused.unwrap_err().contains("bare"));
     }
 
     #[test]

@@ -294,6 +294,7 @@ fn plan(
             rooms,
             payload_bytes: options.payload_bytes,
             members: receivers,
+            bare: false,
         }),
         ..plan
     })

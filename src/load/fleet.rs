@@ -116,6 +116,8 @@ pub enum Phase {
     Drain = 3,
     /// Close everything and end.
     Close = 4,
+    /// The same without farewell: resets instead of FINs, and no TIME_WAIT stays behind.
+    Reset = 5,
 }
 
 /// What reaches the scenario's thread.
@@ -326,7 +328,17 @@ impl Fleet {
 
     /// Closes every connection, ends the workers and gives what they know.
     pub fn close(self) -> Outcome {
-        self.enter(Phase::Close);
+        self.end(Phase::Close)
+    }
+
+    /// As [`Fleet::close`], by a reset of each connection: the server need not take part, and this
+    /// machine keeps nothing of a million of them.
+    pub fn reset(self) -> Outcome {
+        self.end(Phase::Reset)
+    }
+
+    fn end(self, phase: Phase) -> Outcome {
+        self.enter(phase);
         let mut outcome = Outcome::default();
         for (_, thread) in self.workers {
             match thread.join() {

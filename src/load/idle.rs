@@ -1,7 +1,7 @@
 //! `throng bench idle`: open N connections, hold them, close them, and say what each step costs.
 //!
-//! User memory is the growth of the server's PSS, all of it, divided by the connections; kernel memory
-//! is the growth of the machine's slabs, so with both ends here it is that of a pair.
+//! Memory is [`super::account`]'s business; what is here is CPU: of a connect, and of an idle minute, in
+//! which all that happens is the server's heartbeats.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::account::{Account, Ledger};
 use super::connection::Script;
 use super::dialect::{Dialect, Identity, Rooms};
 use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
-use super::kernel::{self, KernelSample};
-use super::probe::{Memory, Probe};
+use super::probe::Probe;
 use super::progress::{self, Line, Waited};
 use super::report::{Origin, Outputs, Table, Timeline, number, per};
 use super::server::Server;
@@ -24,14 +24,8 @@ use super::{interrupt, source};
 
 /// Connections per room unless asked otherwise.
 pub const CONNECTIONS_PER_ROOM: u64 = 1_000;
-/// How long the server may take to give memory back after all clients have left.
-const RELEASE_MAX: Duration = Duration::from_secs(10);
-/// Between two looks at the memory it gives back.
-const RELEASE_LOOK: Duration = Duration::from_millis(500);
-/// Looks in a row that must find the memory unchanged: a server gives back once it has nothing to do.
-const RELEASE_LOOKS: u32 = 4;
-/// A change of PSS between two looks that counts as none.
-const RELEASE_STILL_BYTES: u64 = 64 * 1024;
+/// Seconds in the minute that the CPU of holding is told for.
+const MINUTE: f64 = 60.0;
 
 /// What to run.
 pub struct IdleOptions {
@@ -55,21 +49,13 @@ pub struct IdleOptions {
     pub rooms: Rooms,
     /// Tokens they bring.
     pub identity: Identity,
+    /// Whether a server that this run did not start may be stopped for a moment (SIGSTOP), to tell the
+    /// sides' memory apart.
+    pub stop_server: bool,
     /// Where the report goes as JSON.
     pub json: Option<PathBuf>,
     /// Where the report goes as HTML.
     pub report: Option<PathBuf>,
-}
-
-/// Server and kernel at one moment.
-#[derive(Debug, Clone, Serialize)]
-pub struct Sample {
-    /// `before`, `open`, `held` or `closed`.
-    pub when: &'static str,
-    /// The server's memory, if its process is known and alive.
-    pub server: Option<Memory>,
-    /// The machine's kernel memory.
-    pub kernel: KernelSample,
 }
 
 /// The answer. Figures that were not reached (an interrupted run) or have no source (no `--pid`) are absent.
@@ -99,24 +85,18 @@ pub struct IdleReport {
     pub server_cpu_us_per_connect: Option<f64>,
     /// Generator CPU per whole connection while opening.
     pub client_cpu_us_per_connect: Option<f64>,
-    /// Growth of the server's PSS per whole connection.
-    pub server_user_bytes_per_connection: Option<f64>,
-    /// Growth of all slabs of the machine per whole connection.
-    pub kernel_slab_bytes_per_pair: Option<f64>,
-    /// The same by cache.
-    pub kernel_cache_bytes_per_pair: BTreeMap<String, f64>,
+    /// Memory per whole connection.
+    pub account: Account,
     /// Seconds held.
     pub hold_seconds: f64,
     /// Pings received while holding, each answered by a pong.
     pub hold_pings: u64,
-    /// Server CPU in ms per second held.
-    pub server_cpu_ms_per_hold_second: Option<f64>,
-    /// Generator CPU in ms per second held.
-    pub client_cpu_ms_per_hold_second: Option<f64>,
-    /// Growth of the server's PSS that is left after all connections are closed.
-    pub server_user_bytes_left: Option<i64>,
-    /// What the figures are made of.
-    pub samples: Vec<Sample>,
+    /// Server CPU in ms per minute held, for all connections.
+    pub server_cpu_ms_per_minute: Option<f64>,
+    /// Generator CPU in ms per minute held, for all connections.
+    pub client_cpu_ms_per_minute: Option<f64>,
+    /// Server CPU in ns per connection and second held.
+    pub server_cpu_ns_per_connection_second: Option<f64>,
 }
 
 /// Runs it, prints the table on stdout and writes the files.
@@ -166,12 +146,7 @@ fn measure(
 ) -> Result<(), String> {
     let own = Probe::own()?;
     let cpu = |probe: Option<Probe>| probe.and_then(|probe| probe.cpu().ok());
-    let sample = |when| Sample {
-        when,
-        server: server.probe.and_then(|probe| probe.memory().ok()),
-        kernel: kernel::sample(),
-    };
-    report.samples.push(sample("before"));
+    let mut ledger = Ledger::open(server, own, server.is_own() || options.stop_server);
     let (started, server_before, own_before) = (Instant::now(), server.cpu(), own.cpu().ok());
 
     let fleet = Fleet::start(plan, sender)?;
@@ -186,7 +161,7 @@ fn measure(
         spent(server_before, server_open).and_then(|spent| per(spent * 1e6, report.whole));
     report.client_cpu_us_per_connect =
         spent(own_before, own_open).and_then(|spent| per(spent * 1e6, report.whole));
-    report.samples.push(sample("open"));
+    ledger.note("open");
 
     if waited != Waited::Interrupted {
         let (held, server_before, own_before) = (Instant::now(), server.cpu(), own.cpu().ok());
@@ -200,19 +175,21 @@ fn measure(
         report.interrupted = waited == Waited::Interrupted;
         report.hold_seconds = held.elapsed().as_secs_f64();
         report.hold_pings = fleet.counters.pings.load(SeqCst) - pings_before;
-        let per_second = |spent: f64| spent * 1e3 / report.hold_seconds;
-        report.server_cpu_ms_per_hold_second = spent(server_before, server.cpu()).map(per_second);
-        report.client_cpu_ms_per_hold_second = spent(own_before, own.cpu().ok()).map(per_second);
-        report.samples.push(sample("held"));
+        let (server_spent, own_spent) =
+            (spent(server_before, server.cpu()), spent(own_before, own.cpu().ok()));
+        let per_minute = |spent: f64| spent * 1e3 * MINUTE / report.hold_seconds;
+        report.server_cpu_ms_per_minute = server_spent.map(per_minute);
+        report.client_cpu_ms_per_minute = own_spent.map(per_minute);
+        report.server_cpu_ns_per_connection_second =
+            server_spent.and_then(|spent| per(spent * 1e9 / report.hold_seconds, report.whole));
+        ledger.note("held");
     } else {
         report.interrupted = true;
     }
 
-    let outcome = fleet.close();
+    let outcome = ledger.close(fleet);
     (report.failures, report.drops) = (outcome.failures, outcome.drops);
-    wait_for_release(server);
-    report.samples.push(sample("closed"));
-    report.derive_memory();
+    report.account = ledger.account(report.whole);
     Ok(())
 }
 
@@ -221,43 +198,7 @@ fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
     Some(after?.saturating_sub(before?).as_secs_f64())
 }
 
-/// Waits until the server's PSS stands still: it notices and frees in its own time.
-fn wait_for_release(server: &Server) {
-    let Some(probe) = server.probe else { return };
-    let end = Instant::now() + RELEASE_MAX;
-    let (mut before, mut still) = (u64::MAX, 0);
-    while let Ok(memory) = probe.memory()
-        && still < RELEASE_LOOKS
-        && Instant::now() < end
-    {
-        still = if memory.pss_bytes.abs_diff(before) > RELEASE_STILL_BYTES { 0 } else { still + 1 };
-        before = memory.pss_bytes;
-        std::thread::sleep(RELEASE_LOOK);
-    }
-}
-
 impl IdleReport {
-    /// Fills the memory figures from the samples.
-    fn derive_memory(&mut self) {
-        let find = |when| self.samples.iter().find(|sample| sample.when == when);
-        let (Some(before), Some(open)) = (find("before"), find("open")) else { return };
-        let held = find("held").unwrap_or(open);
-        let grown = |from: u64, to: u64| to as f64 - from as f64;
-        if let (Some(from), Some(to)) = (before.server, held.server) {
-            self.server_user_bytes_per_connection = per(grown(from.pss_bytes, to.pss_bytes), self.whole);
-        }
-        if let (Some(from), Some(to)) = (before.server, find("closed").and_then(|closed| closed.server)) {
-            self.server_user_bytes_left = Some(to.pss_bytes as i64 - from.pss_bytes as i64);
-        }
-        self.kernel_slab_bytes_per_pair =
-            per(grown(before.kernel.slab_bytes, held.kernel.slab_bytes), self.whole);
-        let by_cache = held.kernel.cache_bytes.iter().filter_map(|(name, bytes)| {
-            let from = before.kernel.cache_bytes.get(name).copied().unwrap_or(0);
-            Some((name.clone(), per(grown(from, *bytes), self.whole)?))
-        });
-        self.kernel_cache_bytes_per_pair = by_cache.collect();
-    }
-
     /// The report for people.
     pub fn table(&self) -> Table {
         let mut table = Table::default();
@@ -277,20 +218,16 @@ impl IdleReport {
         table.row("connects per second", number(self.connects_per_second, 0));
         table.row_if("server CPU per connect (µs)", self.server_cpu_us_per_connect, 1);
         table.row_if("client CPU per connect (µs)", self.client_cpu_us_per_connect, 1);
-        table.row_if("server user bytes per connection", self.server_user_bytes_per_connection, 0);
-        table.row_if("kernel slab bytes per pair (both ends)", self.kernel_slab_bytes_per_pair, 0);
-        for (name, bytes) in &self.kernel_cache_bytes_per_pair {
-            table.row(format!("  {name}"), number(*bytes, 0));
-        }
         table.row("seconds held", number(self.hold_seconds, 1));
         table.row("pings received, pongs sent while held", count(self.hold_pings));
-        table.row_if("server CPU per second held (ms)", self.server_cpu_ms_per_hold_second, 2);
-        table.row_if("client CPU per second held (ms)", self.client_cpu_ms_per_hold_second, 2);
+        table.row_if("idle minute: server CPU, all connections (ms)", self.server_cpu_ms_per_minute, 1);
+        table.row_if("idle minute: client CPU, all connections (ms)", self.client_cpu_ms_per_minute, 1);
         table.row_if(
-            "server user bytes left after closing",
-            self.server_user_bytes_left.map(|bytes| bytes as f64),
+            "server CPU per connection and second held (ns)",
+            self.server_cpu_ns_per_connection_second,
             0,
         );
+        self.account.rows(&mut table);
         table
     }
 }
@@ -299,38 +236,16 @@ impl IdleReport {
 mod tests {
     use super::*;
 
-    fn sample(when: &'static str, pss_bytes: u64, tcp_bytes: u64) -> Sample {
-        let kernel = KernelSample {
-            cache_bytes: BTreeMap::from([("TCP".to_owned(), tcp_bytes)]),
-            slab_bytes: 2 * tcp_bytes,
-            ..KernelSample::default()
+    #[test]
+    fn a_table_tells_what_was_reached_and_leaves_out_what_has_no_source() {
+        let report = IdleReport {
+            interrupted: true,
+            whole: 10,
+            server_cpu_ms_per_minute: Some(1_234.5),
+            ..IdleReport::default()
         };
-        Sample { when, server: Some(Memory { pss_bytes, ..Memory::default() }), kernel }
-    }
-
-    #[test]
-    fn memory_per_connection_is_growth_divided_and_what_is_left_may_be_negative() {
-        let samples = vec![
-            sample("before", 1_000, 0),
-            sample("open", 2_000, 50),
-            sample("held", 3_000, 100),
-            sample("closed", 900, 0),
-        ];
-        let mut report = IdleReport { whole: 10, samples, ..IdleReport::default() };
-        report.derive_memory();
-        assert_eq!(report.server_user_bytes_per_connection, Some(200.0));
-        assert_eq!(report.kernel_cache_bytes_per_pair["TCP"], 10.0);
-        assert_eq!(report.kernel_slab_bytes_per_pair, Some(20.0));
-        assert_eq!(report.server_user_bytes_left, Some(-100));
-        assert!(report.table().render().contains("-100"));
-    }
-
-    #[test]
-    fn a_run_where_nothing_opened_divides_by_nothing() {
-        let samples = vec![sample("before", 1_000, 0), sample("open", 2_000, 50)];
-        let mut report = IdleReport { samples, ..IdleReport::default() };
-        report.derive_memory();
-        assert_eq!(report.server_user_bytes_per_connection, None);
-        assert!(!report.table().render().contains("NaN"));
+        let text = report.table().render();
+        assert!(text.contains("interrupted") && text.contains("1,234.5"), "{text}");
+        assert!(!text.contains("NaN") && !text.contains("per connection and second"), "{text}");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::fleet::Notice;
+use super::freeze;
 
 /// Turns the first SIGINT or SIGTERM into [`Notice::Interrupted`]; the second ends the process as usual.
 ///
@@ -24,6 +25,8 @@ pub fn watch(notices: Sender<Notice>) -> Result<(), String> {
             let _ = notices.send(Notice::Interrupted);
         }
         if signals.wait().is_ok() {
+            // No destructor runs from here on.
+            freeze::thaw();
             std::process::exit(130);
         }
     };

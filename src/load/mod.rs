@@ -8,12 +8,18 @@
 //! - [`connection`]: one connection's progress from upgrade to counting, without its socket;
 //! - [`watch`]: what is looked at in a message;
 //! - [`source`], [`openings`], [`worker`], [`publisher`], [`pacer`], [`fleet`]: sockets and threads;
-//! - [`probe`], [`cost`], [`kernel`], [`server`], [`interrupt`]: the measured process, the machine, the user;
-//! - [`idle`], [`fanout`], [`progress`], [`report`]: one question each, and its answer as a table and as JSON.
+//! - [`probe`], [`cost`], [`kernel`], [`account`], [`server`], [`freeze`], [`interrupt`]: the measured process,
+//!   the machine, the user;
+//! - [`bare`]: the server that measured ones are compared with;
+//! - [`idle`], [`fanout`], [`floor`], [`heartbeat`], [`progress`], [`report`]: one question each, and its answer
+//!   as a table and as JSON.
 //!
 //! Absent on purpose: retries (a failed connection is counted by its reason and stays failed) and
 //! pacing (both scenarios are closed loops).
 
+pub mod account;
+mod account_page;
+pub mod bare;
 pub mod ceiling;
 pub mod connection;
 pub mod cost;
@@ -22,7 +28,10 @@ pub mod failures;
 pub mod fanout;
 mod fanout_page;
 pub mod fleet;
+pub mod floor;
 pub mod frame;
+pub mod freeze;
+pub mod heartbeat;
 pub mod idle;
 mod idle_page;
 pub mod interrupt;

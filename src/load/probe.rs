@@ -15,6 +15,8 @@ pub struct Memory {
     pub rss_bytes: u64,
     /// Resident pages of this process alone.
     pub private_bytes: u64,
+    /// Its page tables, which are the kernel's memory. Source: `VmPTE` of `/proc/PID/status`.
+    pub page_table_bytes: u64,
 }
 
 /// A process under observation, and the clock that counts its CPU time.
@@ -70,8 +72,16 @@ impl Probe {
     ///
     /// The process is gone.
     pub fn memory(&self) -> io::Result<Memory> {
-        Ok(parse_smaps_rollup(&fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?))
+        let mut memory = parse_smaps_rollup(&fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?);
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        memory.page_table_bytes = parse_page_tables(&status).unwrap_or(0);
+        Ok(memory)
     }
+}
+
+fn parse_page_tables(status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix("VmPTE:"))?;
+    Some(value.split_ascii_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 fn parse_smaps_rollup(text: &str) -> Memory {
@@ -103,6 +113,7 @@ mod tests {
         assert_eq!(memory.rss_bytes, 1756 * 1024);
         assert_eq!(memory.pss_bytes, 400 * 1024);
         assert_eq!(memory.private_bytes, 164 * 1024);
+        assert_eq!(parse_page_tables("VmData:\t 9 kB\nVmPTE:\t      52 kB\n"), Some(52 * 1024));
     }
 
     #[test]

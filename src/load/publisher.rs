@@ -10,7 +10,8 @@ use hdrhistogram::Histogram;
 use super::connection::mask;
 use super::dialect::Dialect;
 use super::watch::histogram_us;
-use crate::wire::frame::write_client_frame;
+use super::{bare, frame};
+use crate::wire::frame::{write_client_frame, write_frame};
 
 /// What is published.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,8 @@ pub struct PublishPlan {
     pub payload_bytes: usize,
     /// Connections that receive each publish, the publisher among them.
     pub members: u64,
+    /// Write what members are to get, framed as by a server, because the server sends it on as it is.
+    pub bare: bool,
 }
 
 /// The loop's state.
@@ -62,6 +65,12 @@ impl Publisher {
         for _ in 0..self.plan.in_flight {
             text.clear();
             let sequence = self.next_sequence;
+            if self.plan.bare {
+                bare::delivery(&mut text, sequence, self.plan.payload_bytes);
+                write_frame(out, frame::TEXT, &text);
+                self.next_sequence += 1;
+                continue;
+            }
             dialect.publish(&mut text, sequence, sequence % self.plan.rooms, self.plan.payload_bytes);
             write_client_frame(out, dialect.opcode, &text, mask(sequence));
             self.next_sequence += 1;
@@ -90,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_round_is_k_frames_and_ends_when_every_member_has_them() {
-        let plan = PublishPlan { in_flight: 3, rooms: 2, payload_bytes: 64, members: 10 };
+        let plan = PublishPlan { in_flight: 3, rooms: 2, payload_bytes: 64, members: 10, bare: false };
         let (mut publisher, mut out, now) = (Publisher::new(plan), Vec::new(), Instant::now());
         publisher.start_round(&built_in("nchan").unwrap(), &mut out, now);
         assert_eq!(out.len(), 3 * (6 + 64));

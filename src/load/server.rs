@@ -1,15 +1,18 @@
 //! The server under load: a foreign one, or a `throng serve` of this same binary on free ports.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
 use super::fleet::raise_descriptor_limit;
+use super::freeze;
 use super::options::Common;
 use super::probe::Probe;
 use super::report::per;
@@ -29,6 +32,8 @@ pub struct ChildServer {
     pub url: String,
     /// Where it tells its metrics, if its line says so.
     pub admin: Option<String>,
+    /// Reads what it prints; at its end gives the last line after the readiness line.
+    last_line: Option<JoinHandle<Option<String>>>,
 }
 
 impl ChildServer {
@@ -38,10 +43,19 @@ impl ChildServer {
     ///
     /// It cannot be started, or it ended or closed its output before it was ready.
     pub fn start(serve_args: &str) -> Result<Self, String> {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+        Self::start_own(serve.into_iter().chain(serve_args.split_whitespace()))
+    }
+
+    /// Starts this same binary with `arguments` and waits for its readiness line.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChildServer::start`].
+    pub fn start_own(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| format!("this binary has no path: {error}"))?;
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.args(serve_args.split_whitespace());
+        command.args(arguments);
         Self::start_command(command)
     }
 
@@ -53,14 +67,14 @@ impl ChildServer {
         let mut child = with_open_signals(|| command.spawn())
             .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
         let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
-        let mut server = Self { child, url: String::new(), admin: None };
+        let mut server = Self { child, url: String::new(), admin: None, last_line: None };
         let mut lines = BufReader::new(stdout).lines();
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(url) = ready_url(&line) {
                 server.url = url.to_owned();
                 server.admin = ready_admin(&line).map(str::to_owned);
                 // Whatever it prints later must not block it, so somebody reads to the end.
-                std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+                server.last_line = Some(std::thread::spawn(move || lines.map_while(Result::ok).last()));
                 return Ok(server);
             }
         }
@@ -89,6 +103,7 @@ impl ChildServer {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
+        freeze::thaw();
         // It was not waited for, so the number is still its own.
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
         let end = Instant::now() + STOP_MAX;
@@ -192,22 +207,41 @@ impl Server {
         serve_args: &str,
         connections: u64,
     ) -> Result<Self, String> {
-        let (child, url, pid) = match url {
-            Some(url) => (None, url.to_owned(), pid),
-            None => {
-                let child = ChildServer::start(&with_shards(serve_args, connections)?)?;
-                let (url, pid) = (child.url.clone(), child.pid());
-                (Some(child), url, Some(pid))
-            }
+        let Some(url) = url else {
+            return Self::own(ChildServer::start(&with_shards(serve_args, connections)?)?);
         };
-        let target = Target::parse(&url)?;
+        let target = Target::parse(url)?;
         let probe = pid.map(Probe::new).transpose()?;
-        Ok(Self { child, url, target, probe })
+        Ok(Self { child: None, url: url.to_owned(), target, probe })
+    }
+
+    /// Takes `child` as the server.
+    ///
+    /// # Errors
+    ///
+    /// It has ended since it was ready.
+    pub fn own(child: ChildServer) -> Result<Self, String> {
+        let url = child.url.clone();
+        let target = Target::parse(&url)?;
+        let probe = Some(Probe::new(child.pid())?);
+        Ok(Self { child: Some(child), url, target, probe })
+    }
+
+    /// Whether this run started it.
+    pub fn is_own(&self) -> bool {
+        self.child.is_some()
     }
 
     /// What a throng that this run started says of its writes so far.
     pub fn writes(&self) -> Option<Writes> {
         Writes::ask(self.child.as_ref()?.admin.as_deref()?).ok()
+    }
+
+    /// Ends a server that this run started; gives the last line that it printed after its readiness line.
+    pub fn finish(mut self) -> Option<String> {
+        let child = self.child.as_mut()?;
+        child.stop().ok()?;
+        child.last_line.take()?.join().ok()?
     }
 
     /// CPU time of the server so far, or `None` if its process is unknown or gone.
@@ -218,8 +252,6 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt;
-
     use super::*;
 
     fn shell(script: &str) -> Command {
@@ -233,14 +265,14 @@ mod tests {
         // `interrupt` blocks SIGTERM in this process; a child must not inherit that, or it never ends.
         SigSet::from(Signal::SIGTERM).thread_block().unwrap();
         let line = "throng ready: clients ws://127.0.0.1:9/connection/websocket, admin http://127.0.0.1:8";
-        let mut server =
-            ChildServer::start_command(shell(&format!("echo booting; echo '{line}'; exec sleep 600")))
-                .unwrap();
+        let wait = "while :; do sleep 0.01; done";
+        let script = format!("trap 'echo last; exit 7' TERM; echo booting; echo '{line}'; {wait}");
+        let mut server = ChildServer::start_command(shell(&script)).unwrap();
         assert_eq!(server.url, "ws://127.0.0.1:9/connection/websocket");
-        // Alive; its memory cannot be read while it replaces itself by `sleep`.
-        assert!(server.child.try_wait().unwrap().is_none());
-        assert_eq!(server.stop().unwrap().signal(), Some(Signal::SIGTERM as i32));
+        assert!(Probe::new(server.pid()).is_ok());
+        assert_eq!(server.stop().unwrap().code(), Some(7));
         assert!(Probe::new(server.pid()).is_err());
+        assert_eq!(server.last_line.take().unwrap().join().unwrap().as_deref(), Some("last"));
     }
 
     #[test]

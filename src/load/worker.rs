@@ -15,7 +15,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sched::{CloneFlags, unshare};
 
-use super::connection::{Connection, Stage, Tally};
+use super::connection::{Connection, Handshake, Stage, Tally};
 use super::dialect::Rooms;
 use super::fleet::{Chosen, Counters, FleetPlan, Notice, Outcome, Phase};
 use super::openings::Openings;
@@ -227,6 +227,11 @@ impl Worker {
             let written = stream.write(&self.outbound);
             self.outbound.clear();
             match written {
+                Ok(_) if self.seat.plan.script.handshake == Handshake::Silent => {
+                    connection.stage = Stage::Whole;
+                    self.openings.settled();
+                    self.fresh.whole += 1;
+                }
                 Ok(_) => {
                     connection.stage = Stage::Upgrading;
                     if index == 0 && self.publisher.is_some() {
@@ -412,6 +417,12 @@ impl Worker {
 
     fn finish(mut self) -> Outcome {
         let mut outcome = std::mem::take(&mut self.outcome);
+        if self.seat.counters.phase() == Phase::Reset as u8 {
+            for stream in self.slots.iter().filter_map(|slot| slot.stream.as_ref()) {
+                // It fails only for a socket that is closed already.
+                let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+            }
+        }
         for (index, slot) in self.slots.iter().enumerate() {
             let number = self.number(index);
             // A chosen connection has missed messages because it was told to.

@@ -20,7 +20,7 @@ use memchr::memchr;
 use serde::Serialize;
 
 pub use file::{BUILT_IN_NAMES, built_in, built_in_text, read};
-pub use payload::{PAYLOAD_BYTES_MIN, sequence};
+pub use payload::{PAYLOAD_BYTES_MIN, sequence, write_payload};
 pub use rule::Line;
 pub use template::{Template, Values};
 
