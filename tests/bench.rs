@@ -74,3 +74,17 @@ fn heartbeats_come_at_the_interval_that_was_asked_for_and_are_answered() {
     assert!(report["drops"].as_object().unwrap().is_empty(), "{report}");
     assert!(table.contains("server CPU per ping and pong (ns)"), "{table}");
 }
+
+#[test]
+fn the_floor_sends_as_many_bytes_as_throng_delivers() {
+    let arguments = ["--members", "20", "--seconds", "0.2"];
+    let (fanout, _) =
+        bench("bytes-fanout", &[&["fanout", "--warm-up-seconds", "0"], &arguments[..]].concat());
+    let (floor, _) =
+        bench("bytes-floor", &[&["floor", "--connections", "1", "--hold", "0"], &arguments[..]].concat());
+    // The header of a frame of 126 to 65,535 bytes has 4 (RFC 6455 §5.2).
+    let throng = fanout["message_bytes"].as_f64().unwrap() + 4.0;
+    let bare = floor["sends"]["frame_bytes"].as_f64().unwrap();
+    // Bytes and messages are counted between two looks, which may cut a message in two.
+    assert!((throng - bare).abs() < 1.0, "throng {throng}, bare {bare}");
+}

@@ -94,6 +94,8 @@ pub struct Account {
     pub tcp_sockets_per_connection: Option<f64>,
     /// Growth of the server's PSS that is left after all connections are closed, in all.
     pub server_user_bytes_left: Option<i64>,
+    /// Caches above that hold a connection's other caches too, which are of the same size.
+    pub merged_caches: BTreeMap<String, Vec<&'static str>>,
     /// What the figures are made of; caches without a row of their own are left out.
     pub moments: Vec<Moment>,
 }
@@ -140,7 +142,11 @@ impl<'a> Ledger<'a> {
 
     /// The account of `connections`.
     pub fn account(self, connections: u64) -> Account {
-        Account::of(self.moments, connections)
+        let mut account = Account::of(self.moments, connections);
+        let named = account.both.kernel_bytes_per_connection_by_part.keys();
+        let merged = named.map(|name| (name.clone(), kernel::merged_into(name)));
+        account.merged_caches = merged.filter(|(_, others)| !others.is_empty()).collect();
+        account
     }
 }
 
@@ -246,7 +252,11 @@ impl Account {
             let mut parts: Vec<_> = side.kernel_bytes_per_connection_by_part.iter().collect();
             parts.sort_by(|one, other| other.1.total_cmp(one.1));
             for (name, bytes) in parts {
-                table.row(format!("  {name}"), number(*bytes, 0));
+                let row = match self.merged_caches.get(name) {
+                    Some(others) => format!("  {name} and {}", others.join(", ")),
+                    None => format!("  {name}"),
+                };
+                table.row(row, number(*bytes, 0));
             }
         }
         if self.server.kernel_bytes_per_connection.is_none() {
@@ -353,6 +363,9 @@ mod tests {
         let mut table = Table::default();
         account.rows(&mut table);
         assert!(table.render().contains("the server was not stopped"));
+        let merged_caches = BTreeMap::from([("TCP".to_owned(), vec!["ep_head"])]);
+        Account { merged_caches, ..account }.rows(&mut table);
+        assert!(table.render().contains("  TCP and ep_head"));
         let blind = moments.into_iter().map(|moment| Moment { kernel: KernelSample::default(), ..moment });
         let account = Account::of(blind.collect(), 10);
         assert_eq!(account.both.kernel_bytes_per_connection, None);

@@ -31,6 +31,7 @@ use slab::Slab;
 use super::dialect::write_payload;
 use crate::host::listen::{self, SocketOptions};
 use crate::host::{descriptors, memory, socket};
+use crate::protocol::client::{ClientId, ClientInfo};
 use crate::protocol::push;
 
 /// A reader's first byte, and the answer to it.
@@ -84,7 +85,9 @@ impl Counters {
 pub fn delivery(out: &mut Vec<u8>, sequence: u64, payload_bytes: usize) {
     let mut data = Vec::with_capacity(payload_bytes);
     write_payload(&mut data, sequence, payload_bytes);
-    push::publication(out, "\"bench-0\"", &String::from_utf8_lossy(&data), None, None);
+    // The publisher is told to members: an anonymous client, and any id is as long as another.
+    let publisher = ClientInfo { user: "", client: ClientId::new([0; 16]), conn_info: None, chan_info: None };
+    push::publication(out, "\"bench-0\"", &String::from_utf8_lossy(&data), Some(&publisher), None);
 }
 
 /// Serves on a free port of 127.0.0.1 with `shards` threads until SIGTERM or SIGINT, then prints
@@ -272,7 +275,8 @@ mod tests {
         let mut text = Vec::new();
         delivery(&mut text, 7, 64);
         assert!(text.starts_with(br#"{"push":{"channel":"bench-0","pub":{"data":{"seq":"0000000007x"#));
-        assert_eq!(text.len(), r#"{"push":{"channel":"bench-0","pub":{"data":}}}"#.len() + 64);
+        let around = r#"{"push":{"channel":"bench-0","pub":{"data":,"info":{"user":"","client":""}}}}"#;
+        assert_eq!(text.len(), around.len() + 36 + 64);
     }
 
     #[test]

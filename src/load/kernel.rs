@@ -81,6 +81,18 @@ pub fn sample() -> KernelSample {
     sample
 }
 
+/// Caches of a connection that are small enough for the kernel to merge them with others of their size;
+/// `/proc/slabinfo` then tells of them under another's name.
+const MERGED_CACHES: [&str; 5] =
+    ["eventpoll_epi", "eventpoll_pwq", "ep_head", "tcp_bind_bucket", "tcp_bind2_bucket"];
+
+/// Which of a connection's caches hide behind the cache `name`, by the links in `/sys/kernel/slab`.
+pub fn merged_into(name: &str) -> Vec<&'static str> {
+    let link = |name: &str| fs::read_link(format!("/sys/kernel/slab/{name}")).ok();
+    let Some(own) = link(name) else { return Vec::new() };
+    MERGED_CACHES.into_iter().filter(|other| *other != name && link(other).as_ref() == Some(&own)).collect()
+}
+
 /// Connections that wait to be accepted by the listeners on `port` of this machine's IPv4 addresses.
 ///
 /// The kernel lists listeners before all other sockets, so a few kilobytes tell, however many
