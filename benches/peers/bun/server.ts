@@ -1,32 +1,33 @@
 // Bun's WebSocket server (uWebSockets inside), used the way its manual recommends and no further:
-// a native topic per room, one `server.publish` per message, no compression, no per-socket data
-// beyond a counter. What it answers is what `throng bench fanout --dialect raw` expects:
-// `join` makes the sender a member and is answered `joined`; every other text frame that a member
-// sends reaches all members of the room, the sender too.
+// a native topic per room, one `server.publish` per message, no compression, no per-socket data.
 //
-// `?rooms=R` joins a socket to R rooms; its messages then go to those rooms in turn.
-// Options: PORT (environment, default 0: any free one). Prints `ready PORT PID` once it listens.
+// It speaks the raw protocol of `throng bench`: `join 0 1 2` makes the sender a member of these rooms
+// and is answered `joined`; any other text `ROOM PAYLOAD` reaches all members of that room as it is,
+// the sender too.
+//
+// PORT (environment, default 0: any free one). Prints `ready PORT PID` once it listens.
+// Bun raises its limit of descriptors to the hard one by itself.
 
-type Member = { rooms: number; sent: number };
-
-const server = Bun.serve<Member>({
+const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.env.PORT ?? 0),
   fetch(request, server) {
-    const rooms = Number(new URL(request.url).searchParams.get("rooms") ?? 1);
-    if (server.upgrade(request, { data: { rooms, sent: 0 } })) return;
+    if (server.upgrade(request)) return;
     return new Response("this server speaks WebSocket only\n", { status: 426 });
   },
   websocket: {
     perMessageDeflate: false,
     idleTimeout: 960, // Seconds; the longest that Bun takes.
+    closeOnBackpressureLimit: true, // A member that is too slow is ended, not skipped.
     message(member, text) {
-      if (text === "join") {
-        for (let room = 0; room < member.data.rooms; room++) member.subscribe(`room-${room}`);
+      if (typeof text !== "string") return;
+      const space = text.indexOf(" ");
+      if (text.startsWith("join ")) {
+        for (const room of text.slice(space + 1).split(" ")) member.subscribe(`room-${room}`);
         member.send("joined");
         return;
       }
-      server.publish(`room-${member.data.sent++ % member.data.rooms}`, text);
+      server.publish(`room-${text.slice(0, space)}`, text);
     },
   },
 });
