@@ -148,7 +148,7 @@ def nginx(server, stack, place, pin):
     command = [shutil.which("nginx", path=tool_path()), "-e", "stderr", "-p", str(place), "-c", "nginx.conf"]
     process = spawn(stack, command, place, pin)
     worker = wait(process, place, lambda: listens(port) and child_of(process.pid))
-    return Running(f"ws://127.0.0.1:{port}/", worker, process)
+    return Running(f"ws://127.0.0.1:{port}/room/{{room}}", worker, process)
 
 
 def nats(server, stack, place, pin):

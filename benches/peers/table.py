@@ -84,7 +84,8 @@ def value(session, scenario, name, figure):
 
 def cell(session, name, column):
     _, scenario, figure, decimals = column
-    runs = of(session, scenario, name)
+    # Whom the short run before fan-out could not measure was not measured any further.
+    runs = of(session, scenario, name) or (of(session, "probe", name) if scenario.startswith("fanout-") else [])
     if not runs:
         return ""
     if fault := faults(runs):
@@ -135,7 +136,10 @@ def header(session):
     options, here = session.options, origin(session)
     pinned = "servers on CPU 0, generator on CPU 1" if options.pin else "nothing pinned"
     spin = "never sleeps" if options.spin else "sleeps when it has read everything"
-    size = f"{session.message_bytes} bytes per message; " if session.message_bytes else ""
+    size = f"{session.message_bytes['throng']} bytes per message; " if session.message_bytes else ""
+    shorter = [f"{name}: messages of {bytes} bytes, since with what it adds outside of them a delivery is then as "
+               "long on the wire" for name, bytes in session.message_bytes.items()
+               if bytes != session.message_bytes["throng"]]
     lines = [
         f"command: `{here['command']}`",
         f"commit {here['commit']}; {here['date']}; kernel {here['kernel']}; {here['cores']} cores of {here['cpu']}; "
@@ -145,7 +149,7 @@ def header(session):
         f"a run, the generator {spin}; idle and connects: {options.connections} connections; {pinned}",
         "figures are medians; in brackets the median of the ratios of neighbouring runs, throng (1 shard) "
         "divided by this server: below 1, throng costs less; for deliveries/s and accepts/s above 1, throng does more",
-        *session.notes,
+        *shorter, *session.notes,
     ]
     return "\n".join(f"- {line}" for line in lines)
 
