@@ -1,11 +1,13 @@
 //! `throng bench`: parses, and hands over to [`crate::load`].
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jsonwebtoken::EncodingKey;
 
-use crate::load::dialect::{Dialect, Identity, Rooms};
+use crate::load::dialect::{self, Dialect, Identity, Rooms};
 use crate::load::fanout::{self, FanoutOptions};
 use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
 
@@ -16,6 +18,8 @@ pub enum Bench {
     Idle(IdleArgs),
     /// What one delivery costs: a publisher, M members, K publishes in flight, as a closed loop
     Fanout(FanoutArgs),
+    /// Print the file of a built-in dialect, which explains its keys: what to start one of your own from
+    Dialect(DialectFileArgs),
 }
 
 /// Which server, and how the generator reaches it.
@@ -30,15 +34,45 @@ pub struct TargetArgs {
     /// Arguments for the `throng serve` that is started, split at spaces
     #[arg(long, default_value = "", allow_hyphen_values = true, conflicts_with = "target")]
     serve_args: String,
-    /// How the server is spoken to
-    #[arg(long, value_enum, default_value_t = Dialect::Centrifuge)]
-    dialect: Dialect,
+    #[command(flatten)]
+    dialect: DialectArgs,
     /// Loopback addresses to connect from, 0 for the kernel's choice [default: one per 7000 connections]
     #[arg(long, value_name = "N")]
     source_ips: Option<u64>,
     /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// How the server is spoken to.
+#[derive(Debug, Args)]
+pub struct DialectArgs {
+    /// How the server is spoken to; `throng bench dialect NAME` shows what that means
+    #[arg(long, value_name = "NAME", default_value = "centrifuge", value_parser = built_in_dialect())]
+    dialect: Arc<Dialect>,
+    /// A dialect of your own, as a file of the same form
+    #[arg(long, value_name = "FILE", conflicts_with = "dialect", value_parser = dialect::read)]
+    dialect_file: Option<Arc<Dialect>>,
+}
+
+impl DialectArgs {
+    /// The dialect that was asked for.
+    fn chosen(self) -> Arc<Dialect> {
+        self.dialect_file.unwrap_or(self.dialect)
+    }
+}
+
+/// Takes the names of built-in dialects, and lists them in the help.
+fn built_in_dialect() -> impl TypedValueParser<Value = Arc<Dialect>> {
+    PossibleValuesParser::new(dialect::BUILT_IN_NAMES).try_map(|name| dialect::built_in(&name))
+}
+
+/// `throng bench dialect`.
+#[derive(Debug, Args)]
+pub struct DialectFileArgs {
+    /// Which one
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(dialect::BUILT_IN_NAMES))]
+    name: String,
 }
 
 /// `throng bench idle`.
@@ -89,7 +123,7 @@ pub struct FanoutArgs {
     /// Seconds to run before measuring
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     warm_up_seconds: f64,
-    /// Bytes of each payload: of `data` in the centrifuge dialect, of the frame's payload in raw
+    /// Bytes of each payload: of what stands for {payload} in the dialect's `publish`
     #[arg(long, value_name = "B", default_value_t = 64)]
     payload_bytes: usize,
     /// Receiving threads
@@ -109,6 +143,10 @@ pub fn run(bench: Bench) -> Result<(), String> {
     match bench {
         Bench::Idle(args) => idle::run(&args.into()),
         Bench::Fanout(args) => fanout::run(&args.into()),
+        Bench::Dialect(args) => {
+            print!("{}", dialect::built_in_text(&args.name).unwrap_or_default());
+            Ok(())
+        }
     }
 }
 
@@ -120,7 +158,7 @@ impl From<IdleArgs> for IdleOptions {
             target: args.target.target,
             pid: args.target.pid,
             serve_args: args.target.serve_args,
-            dialect: args.target.dialect,
+            dialect: args.target.dialect.chosen(),
             connections: args.connections,
             threads: args.threads,
             source_ips: args.target.source_ips,
@@ -140,7 +178,7 @@ impl From<FanoutArgs> for FanoutOptions {
             target: args.target.target,
             pid: args.target.pid,
             serve_args: args.target.serve_args,
-            dialect: args.target.dialect,
+            dialect: args.target.dialect.chosen(),
             members: args.members,
             in_flight: args.in_flight,
             rooms_per_connection: args.rooms_per_connection,
@@ -197,6 +235,9 @@ mod tests {
             "bench idle --connections 1 --named",
             "bench idle --connections 1 --pid 1",
             "bench idle --connections 1 --dialect klingon",
+            "bench idle --connections 1 --dialect-file /nowhere.toml",
+            "bench idle --connections 1 --dialect raw --dialect-file dialects/raw.toml",
+            "bench dialect klingon",
             "bench fanout --in-flight 0",
             "bench fanout --seconds -1",
             "bench fanout --seconds NaN",
@@ -204,5 +245,18 @@ mod tests {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("bench fanout --members 10 --in-flight 4 --dialect raw").is_ok());
+        assert!(parse("bench dialect nats").is_ok());
+    }
+
+    #[test]
+    fn a_dialects_file_takes_the_place_of_the_built_in_one() {
+        let chosen = |line: &str| match parse(line) {
+            Ok(Bench::Fanout(args)) => FanoutOptions::from(args).dialect.name.clone(),
+            _ => panic!("is valid"),
+        };
+        assert_eq!(chosen("bench fanout"), "centrifuge");
+        assert_eq!(chosen("bench fanout --dialect nats"), "nats");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/dialects/raw.toml");
+        assert_eq!(chosen(&format!("bench fanout --dialect-file {path}")), path);
     }
 }

@@ -7,8 +7,11 @@
 //! Absent on purpose: the socket, the clock and the counters' owner, so that every step is tested
 //! on bytes alone.
 
-use super::dialect::{Dialect, Identity, Line, Rooms, sequence};
-use super::{frame, target};
+use std::sync::Arc;
+
+use super::dialect::{Dialect, Identity, Line, Rooms, Template, Values, sequence};
+use super::frame;
+use super::target::{self, Target};
 use crate::wire::frame::write_client_frame;
 use crate::wire::{Control, OpCode};
 
@@ -16,13 +19,33 @@ use crate::wire::{Control, OpCode};
 #[derive(Clone)]
 pub struct Script {
     /// How the server is spoken to.
-    pub dialect: Dialect,
-    /// Rooms to join.
-    pub rooms: Rooms,
-    /// Tokens to bring.
-    pub identity: Identity,
-    /// The upgrade request, whole.
-    pub upgrade_request: Vec<u8>,
+    pub dialect: Arc<Dialect>,
+    rooms: Rooms,
+    identity: Identity,
+    upgrade_request: Template,
+}
+
+impl Script {
+    /// What connections to `target` say that join `rooms` as `identity`.
+    ///
+    /// # Errors
+    ///
+    /// The dialect cannot do that; see [`Dialect::check`].
+    pub fn new(
+        dialect: Arc<Dialect>,
+        rooms: Rooms,
+        identity: Identity,
+        target: &Target,
+    ) -> Result<Self, String> {
+        dialect.check(rooms, &identity, &target.path)?;
+        Ok(Self { dialect, rooms, identity, upgrade_request: target.upgrade_request() })
+    }
+
+    /// Appends the upgrade request of connection `index`.
+    pub fn upgrade_request(&self, index: u64, out: &mut Vec<u8>) {
+        let (room, _) = self.rooms.of(index);
+        self.upgrade_request.write(out, &Values { room, ..Values::default() });
+    }
 }
 
 /// How far a connection is.
@@ -129,7 +152,7 @@ impl Connection {
             taken += frame.frame_bytes;
             match frame.opcode {
                 OpCode::Data(_) => {
-                    self.text(frame.payload, script.dialect, out, tally, witness.as_deref_mut())?;
+                    self.text(frame.payload, &script.dialect, out, tally, witness.as_deref_mut())?;
                 }
                 OpCode::Control(Control::Ping) => {
                     tally.pings += 1;
@@ -143,21 +166,22 @@ impl Connection {
     }
 
     fn greet(&mut self, index: u64, script: &Script, out: &mut Vec<u8>) -> Result<(), String> {
-        self.replies_due = script.dialect.replies_due(script.rooms);
-        if self.replies_due == 0 {
-            self.stage = Stage::Whole;
-            return Ok(());
-        }
-        self.stage = Stage::Greeting;
-        let text = script.dialect.greeting(index, script.rooms, &script.identity)?;
-        write_client_frame(out, frame::TEXT, text.as_bytes(), mask(index));
+        let dialect = &script.dialect;
+        self.replies_due = dialect.replies_due(script.rooms);
+        self.stage = if self.replies_due == 0 { Stage::Whole } else { Stage::Greeting };
+        let text = dialect.greeting(index, script.rooms, &script.identity)?;
+        // Linux acknowledges what a socket receives at once and in the client's own context until the
+        // socket has sent data; clients that never did could not be compared with those that did. A
+        // pong that nobody asked for says nothing (RFC 6455 §5.5.3).
+        let opcode = if text.is_empty() { frame::PONG } else { dialect.opcode };
+        write_client_frame(out, opcode, &text, mask(index));
         Ok(())
     }
 
     fn text(
         &mut self,
         mut text: &[u8],
-        dialect: Dialect,
+        dialect: &Dialect,
         out: &mut Vec<u8>,
         tally: &mut Tally,
         mut witness: Option<&mut Witness>,
@@ -175,7 +199,7 @@ impl Connection {
                 }
                 Line::Ping => {
                     tally.pings += 1;
-                    write_client_frame(out, frame::TEXT, b"{}", mask(tally.pings));
+                    write_client_frame(out, dialect.opcode, &dialect.pong, mask(tally.pings));
                 }
                 Line::Reply if self.stage == Stage::Greeting => {
                     self.replies_due -= 1;
@@ -218,13 +242,13 @@ fn close_reason(payload: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::target::Target;
+    use crate::load::dialect::built_in;
 
     const UPGRADED: &[u8] = b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-    fn script(dialect: Dialect) -> Script {
-        let upgrade_request = Target::parse("ws://127.0.0.1:1/").unwrap().upgrade_request();
-        Script { dialect, rooms: Rooms::Spread(1), identity: Identity::Anonymous, upgrade_request }
+    fn script(dialect: &str, rooms: Rooms, path: &str) -> Script {
+        let target = Target::parse(&format!("ws://127.0.0.1:1{path}")).unwrap();
+        Script::new(built_in(dialect).unwrap(), rooms, Identity::Anonymous, &target).unwrap()
     }
 
     fn text_frame(text: &str) -> Vec<u8> {
@@ -235,7 +259,7 @@ mod tests {
 
     /// Feeds `bytes` cut into pieces of `piece` bytes, as `worker` does; gives what was sent.
     fn feed(connection: &mut Connection, bytes: &[u8], piece: usize, tally: &mut Tally) -> Vec<u8> {
-        let (script, mut out) = (script(Dialect::Centrifuge), Vec::new());
+        let (script, mut out) = (script("centrifuge", Rooms::Spread(1), "/"), Vec::new());
         for piece in bytes.chunks(piece) {
             let held = [&connection.partial, piece].concat();
             let taken = connection.receive(&held, 0, &script, &mut out, tally, None).unwrap();
@@ -270,7 +294,7 @@ mod tests {
         let (mut out, mut tally) = (Vec::new(), Tally::default());
         let mut connection = Connection { stage: Stage::Greeting, replies_due: 2, ..Connection::new() };
         let bytes = text_frame(r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#);
-        let script = script(Dialect::Centrifuge);
+        let script = script("centrifuge", Rooms::Spread(1), "/");
         let ended = connection.receive(&bytes, 0, &script, &mut out, &mut tally, None).unwrap_err();
         assert!(ended.contains("permission denied"));
     }
@@ -280,16 +304,41 @@ mod tests {
         let (mut out, mut tally) = (Vec::new(), Tally::default());
         let mut connection = Connection { stage: Stage::Upgrading, ..Connection::new() };
         let bytes = [UPGRADED, &text_frame("joined"), &text_frame("a\nb"), &text_frame("{}")].concat();
-        let script = script(Dialect::Raw);
+        let script = script("raw", Rooms::Spread(1), "/");
         assert_eq!(connection.receive(&bytes, 0, &script, &mut out, &mut tally, None), Ok(bytes.len()));
         assert_eq!((connection.stage, tally.messages), (Stage::Whole, 2));
-        assert_eq!(out.len(), 2 + 4 + "join".len(), "one word, masked");
+        assert_eq!(out.len(), 2 + 4 + "join 0".len(), "one frame, masked");
+    }
+
+    #[test]
+    fn a_connection_whose_room_is_in_the_path_is_whole_at_once_and_says_a_pong() {
+        let (mut out, mut tally) = (Vec::new(), Tally::default());
+        let script = script("nchan", Rooms::Spread(3), "/pubsub/{room}");
+        script.upgrade_request(7, &mut out);
+        assert!(out.starts_with(b"GET /pubsub/1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"));
+        out.clear();
+        let mut connection = Connection { stage: Stage::Upgrading, ..Connection::new() };
+        connection.receive(UPGRADED, 7, &script, &mut out, &mut tally, None).unwrap();
+        assert_eq!((connection.stage, &out[..2], out.len()), (Stage::Whole, &[0x8A, 0x80][..], 6));
+    }
+
+    #[test]
+    fn a_frame_of_several_protocol_messages_is_taken_line_by_line() {
+        let (mut out, mut tally) = (Vec::new(), Tally::default());
+        let script = script("nats", Rooms::Each(2), "/");
+        let mut connection = Connection { stage: Stage::Greeting, replies_due: 1, ..Connection::new() };
+        let message = "MSG bench.0 2 22\r\n{\"seq\":\"0000000042xx\"}\r\n";
+        let bytes = text_frame(&["PONG\r\n", message, message, "PING\r\n"].concat());
+        connection.receive(&bytes, 0, &script, &mut out, &mut tally, None).unwrap();
+        assert_eq!((connection.stage, connection.messages), (Stage::Whole, 2));
+        assert_eq!(tally, Tally { messages: 2, pings: 1, refusals: 0 });
+        assert_eq!((&out[..2], out.len()), (&[0x82, 0x86][..], 2 + 4 + "PONG\r\n".len()));
     }
 
     #[test]
     fn a_native_ping_is_answered_with_its_payload_and_a_close_gives_its_code() {
         let (mut out, mut tally) = (Vec::new(), Tally::default());
-        let script = script(Dialect::Raw);
+        let script = script("raw", Rooms::Spread(1), "/");
         let mut connection = Connection { stage: Stage::Whole, ..Connection::new() };
         connection.receive(&[0x89, 2, b'h', b'i'], 0, &script, &mut out, &mut tally, None).unwrap();
         assert_eq!((out[0], out[1], out.len(), tally.pings), (0x8A, 0x82, 8, 1));
@@ -303,7 +352,7 @@ mod tests {
         let mut witness = Witness::new(2);
         let mut saw = |number: u64| {
             let mut message = Vec::new();
-            Dialect::Raw.publish(&mut message, number, 0, 64);
+            built_in("nchan").unwrap().publish(&mut message, number, 0, 64);
             witness.saw(&message);
         };
         // Rooms 0 and 1 in turn; across rooms any order is fine, 4 and 6 are missing, 3 comes twice.

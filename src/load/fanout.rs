@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -31,7 +31,7 @@ pub struct FanoutOptions {
     /// Arguments for a server that is started, split at spaces.
     pub serve_args: String,
     /// How it is spoken to.
-    pub dialect: Dialect,
+    pub dialect: Arc<Dialect>,
     /// Members beside the publisher.
     pub members: u64,
     /// Publishes per round.
@@ -42,7 +42,7 @@ pub struct FanoutOptions {
     pub warm_up_seconds: f64,
     /// Seconds to measure.
     pub seconds: f64,
-    /// Bytes of each payload: of the `data` for Centrifuge, of the frame's payload for raw.
+    /// Bytes of each payload: of what stands for `{payload}` in the dialect's `publish`.
     pub payload_bytes: usize,
     /// Receiving threads.
     pub threads: u64,
@@ -77,7 +77,7 @@ pub struct FanoutReport {
     /// Nothing arrived for ten seconds, so the run was given up.
     pub stalled: bool,
     /// How the server was spoken to.
-    pub dialect: Dialect,
+    pub dialect: String,
     /// Connections that receive each publish: the members and the publisher.
     pub receivers: u64,
     /// Publishes per round.
@@ -177,7 +177,7 @@ fn measure(
 ) -> Result<FanoutReport, String> {
     let own = Probe::own()?;
     let receivers = options.members + 1;
-    let plan = plan(options, server, receivers);
+    let plan = plan(options, server, receivers)?;
     let origin = Origin::now(&server.url, options.threads as usize, plan.source_ips);
     let fleet = Fleet::start(plan, sender)?;
     let waited = progress::until_open(&fleet, notices, receivers);
@@ -220,7 +220,7 @@ fn measure(
         origin,
         interrupted: waited == Waited::Interrupted,
         stalled: waited == Waited::Stalled,
-        dialect: options.dialect,
+        dialect: options.dialect.name.clone(),
         receivers,
         in_flight: options.in_flight,
         rooms_per_connection: options.rooms_per_connection,
@@ -245,22 +245,13 @@ fn measure(
     })
 }
 
-fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
+fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> Result<FleetPlan, String> {
     let rooms = options.rooms_per_connection;
     let address = server.target.address;
-    // A raw server learns from the query how many rooms its members are in.
-    let target = match options.dialect {
-        Dialect::Raw if rooms > 1 => server.target.clone().with_query("rooms", rooms),
-        _ => server.target.clone(),
-    };
-    FleetPlan {
+    let dialect = options.dialect.clone();
+    Ok(FleetPlan {
         address,
-        script: Script {
-            dialect: options.dialect,
-            rooms: Rooms::Each(rooms),
-            identity: Identity::Anonymous,
-            upgrade_request: target.upgrade_request(),
-        },
+        script: Script::new(dialect, Rooms::Each(rooms), Identity::Anonymous, &server.target)?,
         connections: receivers,
         threads: options.threads,
         source_ips: options.source_ips.unwrap_or_else(|| source::sources_needed(receivers, address)),
@@ -271,7 +262,7 @@ fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> FleetPlan {
             payload_bytes: options.payload_bytes,
             members: receivers,
         }),
-    }
+    })
 }
 
 fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -41,7 +41,7 @@ pub struct IdleOptions {
     /// Arguments for a server that is started, split at spaces.
     pub serve_args: String,
     /// How it is spoken to.
-    pub dialect: Dialect,
+    pub dialect: Arc<Dialect>,
     /// Connections to open.
     pub connections: u64,
     /// Worker threads, or as few as the descriptor limit allows.
@@ -130,12 +130,12 @@ pub fn run(options: &IdleOptions) -> Result<(), String> {
         options.source_ips.unwrap_or_else(|| source::sources_needed(options.connections, address));
     let plan = FleetPlan {
         address,
-        script: Script {
-            dialect: options.dialect,
-            rooms: options.rooms,
-            identity: options.identity.clone(),
-            upgrade_request: server.target.upgrade_request(),
-        },
+        script: Script::new(
+            options.dialect.clone(),
+            options.rooms,
+            options.identity.clone(),
+            &server.target,
+        )?,
         connections: options.connections,
         threads,
         source_ips,

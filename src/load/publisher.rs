@@ -9,7 +9,6 @@ use hdrhistogram::Histogram;
 
 use super::connection::mask;
 use super::dialect::Dialect;
-use super::frame;
 use crate::wire::frame::write_client_frame;
 
 /// Longest round that is told from a longer one: ten minutes.
@@ -62,13 +61,13 @@ impl Publisher {
     }
 
     /// Appends the next round's frames to `out`: they leave in one write.
-    pub fn start_round(&mut self, dialect: Dialect, out: &mut Vec<u8>, now: Instant) {
+    pub fn start_round(&mut self, dialect: &Dialect, out: &mut Vec<u8>, now: Instant) {
         let mut text = Vec::with_capacity(self.plan.payload_bytes + 64);
         for _ in 0..self.plan.in_flight {
             text.clear();
             let sequence = self.next_sequence;
             dialect.publish(&mut text, sequence, sequence % self.plan.rooms, self.plan.payload_bytes);
-            write_client_frame(out, frame::TEXT, &text, mask(sequence));
+            write_client_frame(out, dialect.opcode, &text, mask(sequence));
             self.next_sequence += 1;
         }
         self.round_started = Some(now);
@@ -90,13 +89,14 @@ impl Publisher {
 mod tests {
     use std::time::Duration;
 
+    use super::super::dialect::built_in;
     use super::*;
 
     #[test]
     fn a_round_is_k_frames_and_ends_when_every_member_has_them() {
         let plan = PublishPlan { in_flight: 3, rooms: 2, payload_bytes: 64, members: 10 };
         let (mut publisher, mut out, now) = (Publisher::new(plan), Vec::new(), Instant::now());
-        publisher.start_round(Dialect::Raw, &mut out, now);
+        publisher.start_round(&built_in("nchan").unwrap(), &mut out, now);
         assert_eq!(out.len(), 3 * (6 + 64));
         assert_eq!((publisher.published(), publisher.goal()), (3, 30));
         let later = now + Duration::from_millis(5);

@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use super::dialect::Template;
+
 /// The key every client sends. It need not be random here: it only proves that the other end speaks
 /// WebSocket, and one key means one known answer. Source: the example of RFC 6455 §1.3.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -44,21 +46,13 @@ impl Target {
         Ok(Self { address, authority: authority.to_owned(), path })
     }
 
-    /// Adds `key=value` to the query.
-    pub fn with_query(mut self, key: &str, value: impl std::fmt::Display) -> Self {
-        let separator = if self.path.contains('?') { '&' } else { '?' };
-        self.path = format!("{}{separator}{key}={value}", self.path);
-        self
-    }
-
-    /// The upgrade request every connection sends.
-    pub fn upgrade_request(&self) -> Vec<u8> {
-        format!(
+    /// The upgrade request every connection sends; `{room}` in the path stands for its room.
+    pub fn upgrade_request(&self) -> Template {
+        Template::with_room(&format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n",
             self.path, self.authority
-        )
-        .into_bytes()
+        ))
     }
 }
 
@@ -107,12 +101,6 @@ mod tests {
         assert_eq!(Target::parse("ws://127.0.0.1").unwrap().address.port(), 80);
         assert_eq!(Target::parse("ws://127.0.0.1:1").unwrap().path, "/");
         assert_eq!(Target::parse("ws://127.0.0.1:1?x=2").unwrap().path, "/?x=2");
-    }
-
-    #[test]
-    fn a_query_is_added_to_the_one_that_is_there() {
-        let target = Target::parse("ws://127.0.0.1:1/p").unwrap().with_query("rooms", 4).with_query("b", 2);
-        assert_eq!(target.path, "/p?rooms=4&b=2");
     }
 
     #[test]

@@ -170,12 +170,16 @@ impl Worker {
 
     /// Handles one event of connection `index`. The error is why the connection ends.
     fn ready(&mut self, index: usize, read_closed: bool) -> Result<(), String> {
+        let number = self.number(index);
         let Some(Slot { stream: Some(stream), connection }) = self.slots.get_mut(index) else {
             return Ok(());
         };
         if connection.stage == Stage::Connecting {
             // The first write tells whether the connect worked: its errno is the connect's.
-            match stream.write(&self.seat.plan.script.upgrade_request) {
+            self.seat.plan.script.upgrade_request(number, &mut self.outbound);
+            let written = stream.write(&self.outbound);
+            self.outbound.clear();
+            match written {
                 Ok(_) => {
                     connection.stage = Stage::Upgrading;
                     if index == 0 && self.publisher.is_some() {
@@ -311,7 +315,7 @@ impl Worker {
             self.measuring = true;
             publisher.rounds_us.reset();
         }
-        publisher.start_round(self.seat.plan.script.dialect, &mut self.unsent, now);
+        publisher.start_round(&self.seat.plan.script.dialect, &mut self.unsent, now);
         counters.goal.store(publisher.goal(), SeqCst);
         counters.published.store(publisher.published(), SeqCst);
         if let Err(reason) = self.flush_round() {
