@@ -68,7 +68,7 @@ def all_servers(throng, serve_args):
     servers = [
         Server("throng", "centrifuge", "1 shard", nothing, lambda: said(str(throng), "--version"), throng_ready,
                [*serve, "--shards", "1"]),
-        Server("throng-default", "centrifuge", "its default of shards", nothing,
+        Server("throng-default", "centrifuge", f"{cores} shards, its default", nothing,
                lambda: said(str(throng), "--version"), throng_ready, serve),
         Server("bun", "raw", "1", lambda: npm_install("bun"), lambda: npm_version("bun", "bun"),
                prints_ready, [str(HERE / "bun/node_modules/.bin/bun"), str(HERE / "bun/server.ts")]),

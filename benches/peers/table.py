@@ -24,9 +24,28 @@ def cpu(report):
     return report.get("server_cpu_ns_per_delivery")
 
 
+def user(report):
+    """User bytes of a connection at the server: the growth of its PSS."""
+    return side(report, "server").get("user_bytes_per_connection") or report.get("server_user_bytes_per_connection")
+
+
 def kernel(report):
-    """Kernel bytes of a connection: of both ends, as the machine's slabs know no owner."""
-    return report.get("kernel_slab_bytes_per_pair")
+    """Kernel bytes of a connection: the server's end, or both if the ends were not told apart."""
+    return (side(report, "server").get("kernel_bytes_per_connection")
+            or side(report, "both").get("kernel_bytes_per_connection") or report.get("kernel_slab_bytes_per_pair"))
+
+
+def side(report, which):
+    return report.get("account", {}).get(which, {})
+
+
+def ends(session):
+    """Whose kernel bytes the runs counted."""
+    reports = [run["report"] for run in session.runs if run["scenario"] == "idle" and run["report"]]
+    told_apart = [side(report, "server").get("kernel_bytes_per_connection") is not None for report in reports]
+    if reports and all(told_apart):
+        return "server's end"
+    return "both ends" if not any(told_apart) else "server's end or both: see peers.json"
 
 
 def columns(session):
@@ -38,9 +57,8 @@ def columns(session):
         result.append((f"deliveries/s, {fanouts[-1].removeprefix('fanout-')} in flight", fanouts[-1],
                        lambda report: report.get("deliveries_per_second"), 0))
     if "idle" in session.options.scenarios:
-        result += [("user bytes per idle connection", "idle",
-                    lambda report: report.get("server_user_bytes_per_connection"), 0),
-                   ("kernel bytes, both ends", "idle", kernel, 0)]
+        result += [("user bytes per idle connection", "idle", user, 0),
+                   (f"kernel bytes, {ends(session)}", "idle", kernel, 0)]
     if "connects" in session.options.scenarios:
         result += [("server CPU µs per connect", "connects",
                     lambda report: report.get("server_cpu_us_per_connect"), 1),
@@ -94,8 +112,12 @@ def cell(session, name, column):
     if middle is None:
         return "unknown"
     found = ratios(session, scenario, name, figure) if name != "throng" else []
-    ratio = f" ({statistics.median(found):.2f})" if found else ""
+    ratio = f" ({short(statistics.median(found))})" if found else ""
     return f"{middle:,.{decimals}f}{ratio}"
+
+
+def short(ratio):
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
 
 
 def markdown(head, rows):
@@ -140,12 +162,13 @@ def header(session):
     shorter = [f"{name}: messages of {bytes} bytes, since with what it adds outside of them a delivery is then as "
                "long on the wire" for name, bytes in session.message_bytes.items()
                if bytes != session.message_bytes["throng"]]
+    pairs = "1 pair" if options.pairs == 1 else f"{options.pairs} pairs"
     lines = [
         f"command: `{here['command']}`",
         f"commit {here['commit']}; {here['date']}; kernel {here['kernel']}; {here['cores']} cores of {here['cpu']}; "
         f"load average {here['load_before']} before, {here['load_after']} after",
         *(f"{name}: {version}" for name, version in session.versions.items()),
-        f"{options.pairs} pairs; fanout: {options.members} members and the publisher, {size}{options.seconds:g} s "
+        f"{pairs}; fanout: {options.members} members and the publisher, {size}{options.seconds:g} s "
         f"a run, the generator {spin}; idle and connects: {options.connections} connections; {pinned}",
         "figures are medians; in brackets the median of the ratios of neighbouring runs, throng (1 shard) "
         "divided by this server: below 1, throng costs less; for deliveries/s and accepts/s above 1, throng does more",
@@ -167,7 +190,14 @@ def document(session):
                 if found else None,
             })
     return {"origin": origin(session), "versions": session.versions, "message_bytes": session.message_bytes,
-            "notes": session.notes, "summary": summary, "runs": session.runs}
+            "notes": session.notes, "summary": summary, "runs": [without_curves(run) for run in session.runs]}
+
+
+def without_curves(run):
+    """A run as it is kept: what its figures were made of would be a hundred times as long."""
+    if isinstance(run, dict):
+        return {key: without_curves(part) for key, part in run.items() if key not in ("distribution", "moments", "samples")}
+    return run
 
 
 def brief(run):
@@ -176,7 +206,7 @@ def brief(run):
         return run["wrong"]
     report = run["report"]
     if run["scenario"] == "idle":
-        memory = report.get("server_user_bytes_per_connection")
+        memory = user(report)
         return "no figure" if memory is None else f"{memory:,.0f} user bytes a connection"
     spent = cpu(report)
     if spent is not None:
