@@ -10,14 +10,27 @@ use jsonwebtoken::EncodingKey;
 use crate::load::dialect::{self, Dialect, Identity, Rooms};
 use crate::load::fanout::{self, FanoutOptions};
 use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
+use crate::load::options::Common;
+use crate::load::paced::{self, PacedOptions};
+use crate::load::{ceiling, slow, storm};
+
+mod loads;
+
+use loads::{CeilingArgs, SlowArgs, StormArgs};
 
 /// One question per subcommand.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// What N idle connections cost: memory on both sides of the kernel boundary, CPU to connect and to hold
     Idle(IdleArgs),
-    /// What one delivery costs: a publisher, M members, K publishes in flight, as a closed loop
+    /// What one delivery costs and how long it takes: a closed loop with K publishes in flight, or with --rate an open one
     Fanout(FanoutArgs),
+    /// N members drop at once and come back: time to whole, CPU per connect, what those notice who stay
+    Storm(StormArgs),
+    /// A share of the members stops reading: what the others see, memory held, closes
+    Slow(SlowArgs),
+    /// The highest rate at which messages still arrive in time: the number to plan with
+    Ceiling(CeilingArgs),
     /// Print the file of a built-in dialect, which explains its keys: what to start one of your own from
     Dialect(DialectFileArgs),
 }
@@ -39,9 +52,30 @@ pub struct TargetArgs {
     /// Loopback addresses to connect from, 0 for the kernel's choice [default: one per 7000 connections]
     #[arg(long, value_name = "N")]
     source_ips: Option<u64>,
+    /// Threads of the generator, each with a descriptor table of its own [default: as few as hold the connections]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Option<u64>,
     /// Write the report to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report to this file as one HTML page with plots
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+}
+
+impl From<TargetArgs> for Common {
+    fn from(args: TargetArgs) -> Self {
+        Self {
+            target: args.target,
+            pid: args.pid,
+            serve_args: args.serve_args,
+            dialect: args.dialect.chosen(),
+            source_ips: args.source_ips,
+            threads: args.threads,
+            json: args.json,
+            report: args.report,
+        }
+    }
 }
 
 /// How the server is spoken to.
@@ -83,9 +117,6 @@ pub struct IdleArgs {
     /// Connections to open
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
-    /// Threads of the generator, each with a descriptor table of its own [default: as few as hold them]
-    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u64).range(1..))]
-    threads: Option<u64>,
     /// Seconds to hold the connections once they are open
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     hold: u64,
@@ -108,15 +139,31 @@ pub struct IdleArgs {
 pub struct FanoutArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Members beside the publisher
-    #[arg(long, value_name = "M", default_value_t = 1_000)]
+    /// Members of each room; in the closed loop beside the publisher
+    #[arg(long, value_name = "M", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     members: u64,
-    /// Publishes written at once; the next follow when every member has all of them
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    in_flight: u64,
-    /// Rooms each member is in; publishes go to them in turn
+    /// Members over all rooms, instead of --members
+    #[arg(long, value_name = "N", conflicts_with = "members", value_parser = clap::value_parser!(u64).range(1..))]
+    connections: Option<u64>,
+    /// Closed loop: publishes written at once; the next follow when every member has all of them. Several numbers
+    /// (1,4,16) are run one after the other
+    #[arg(long, value_name = "K", default_value = "1", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
+    in_flight: Vec<u64>,
+    /// Closed loop: rooms each member is in; publishes go to them in turn
     #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     rooms_per_connection: u64,
+    /// Closed loop: receive without sleeping: the server's sends then wake nobody, as if the clients were elsewhere
+    #[arg(long)]
+    spin: bool,
+    /// Open loop: publishes per second over all rooms, by a fixed schedule
+    #[arg(long, value_name = "P", conflicts_with_all = ["in_flight", "rooms_per_connection", "spin"], value_parser = loads::rate)]
+    rate: Option<f64>,
+    /// Open loop: rooms; each member is in one
+    #[arg(long, value_name = "R", default_value_t = 1, requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
+    rooms: u64,
+    /// Open loop: connections that publish, beside the members
+    #[arg(long, value_name = "P", default_value_t = 1, requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
+    publishers: u64,
     /// Seconds to measure
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
@@ -126,12 +173,6 @@ pub struct FanoutArgs {
     /// Bytes of each payload: of what stands for {payload} in the dialect's `publish`
     #[arg(long, value_name = "B", default_value_t = 64)]
     payload_bytes: usize,
-    /// Receiving threads
-    #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    threads: u64,
-    /// Receive without sleeping: the server's sends then wake nobody, as if the clients were elsewhere
-    #[arg(long)]
-    spin: bool,
 }
 
 /// Runs one benchmark.
@@ -142,7 +183,13 @@ pub struct FanoutArgs {
 pub fn run(bench: Bench) -> Result<(), String> {
     match bench {
         Bench::Idle(args) => idle::run(&args.into()),
-        Bench::Fanout(args) => fanout::run(&args.into()),
+        Bench::Fanout(args) => match args.rate {
+            Some(rate) => paced::run(&args.paced(rate)?),
+            None => fanout::run(&args.into()),
+        },
+        Bench::Storm(args) => storm::run(&args.into()),
+        Bench::Slow(args) => slow::run(&args.try_into()?),
+        Bench::Ceiling(args) => ceiling::run(&args.try_into()?),
         Bench::Dialect(args) => {
             print!("{}", dialect::built_in_text(&args.name).unwrap_or_default());
             Ok(())
@@ -160,7 +207,7 @@ impl From<IdleArgs> for IdleOptions {
             serve_args: args.target.serve_args,
             dialect: args.target.dialect.chosen(),
             connections: args.connections,
-            threads: args.threads,
+            threads: args.target.threads,
             source_ips: args.target.source_ips,
             hold_seconds: args.hold,
             rooms: if args.no_subscribe { Rooms::None } else { Rooms::Spread(rooms) },
@@ -168,7 +215,28 @@ impl From<IdleArgs> for IdleOptions {
                 Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
             }),
             json: args.target.json,
+            report: args.target.report,
         }
+    }
+}
+
+impl FanoutArgs {
+    /// The open loop with `rate` publishes per second.
+    ///
+    /// # Errors
+    ///
+    /// The connections cannot be spread evenly over the rooms.
+    fn paced(self, rate: f64) -> Result<PacedOptions, String> {
+        Ok(PacedOptions {
+            members: loads::members_of_each(self.connections, self.rooms, self.members)?,
+            rooms: self.rooms,
+            rate,
+            publishers: self.publishers,
+            warm_up_seconds: self.warm_up_seconds,
+            seconds: self.seconds,
+            payload_bytes: self.payload_bytes,
+            common: self.target.into(),
+        })
     }
 }
 
@@ -179,16 +247,17 @@ impl From<FanoutArgs> for FanoutOptions {
             pid: args.target.pid,
             serve_args: args.target.serve_args,
             dialect: args.target.dialect.chosen(),
-            members: args.members,
+            members: args.connections.unwrap_or(args.members),
             in_flight: args.in_flight,
             rooms_per_connection: args.rooms_per_connection,
             warm_up_seconds: args.warm_up_seconds,
             seconds: args.seconds,
             payload_bytes: args.payload_bytes,
-            threads: args.threads,
+            threads: args.target.threads,
             source_ips: args.target.source_ips,
             spin: args.spin,
             json: args.target.json,
+            report: args.target.report,
         }
     }
 }

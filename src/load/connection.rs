@@ -9,9 +9,10 @@
 
 use std::sync::Arc;
 
-use super::dialect::{Dialect, Identity, Line, Rooms, Template, Values, sequence};
+use super::dialect::{Dialect, Identity, Line, Rooms, Template, Values};
 use super::frame;
 use super::target::{self, Target};
+use super::watch::Watch;
 use crate::wire::frame::write_client_frame;
 use crate::wire::{Control, OpCode};
 
@@ -20,7 +21,8 @@ use crate::wire::{Control, OpCode};
 pub struct Script {
     /// How the server is spoken to.
     pub dialect: Arc<Dialect>,
-    rooms: Rooms,
+    /// Rooms to join.
+    pub rooms: Rooms,
     identity: Identity,
     upgrade_request: Template,
 }
@@ -68,6 +70,8 @@ pub struct Connection {
     pub partial: Box<[u8]>,
     /// Messages received since it became whole; wraps never (4 billion per connection).
     pub messages: u32,
+    /// The number of the last message plus one; kept in paced runs only.
+    last: u32,
     replies_due: u16,
     /// How far it is.
     pub stage: Stage,
@@ -87,44 +91,10 @@ pub struct Tally {
     pub refusals: u64,
 }
 
-/// Checks the order of all messages that one connection receives.
-#[derive(Debug)]
-pub struct Witness {
-    /// Last sequence number seen per room. Number `s` is published to room `s % rooms`, and only
-    /// within a room is the order promised.
-    last: Vec<Option<u64>>,
-    /// Messages whose number was not above the one before.
-    pub reordered: u64,
-    /// Numbers skipped.
-    pub skipped: u64,
-    /// Bytes of the longest message: the line or frame payload that the server sent for it.
-    pub message_bytes: usize,
-}
-
-impl Witness {
-    /// A witness for publishes that go to `rooms` rooms (at least 1) in turn.
-    pub fn new(rooms: u64) -> Self {
-        Self { last: vec![None; rooms.max(1) as usize], reordered: 0, skipped: 0, message_bytes: 0 }
-    }
-
-    fn saw(&mut self, message: &[u8]) {
-        self.message_bytes = self.message_bytes.max(message.len());
-        let Some(number) = sequence(message) else { return };
-        let rooms = self.last.len() as u64;
-        let last = &mut self.last[(number % rooms) as usize];
-        match *last {
-            Some(before) if number <= before => self.reordered += 1,
-            Some(before) => self.skipped += (number - before) / rooms - 1,
-            None => {}
-        }
-        *last = (*last).max(Some(number));
-    }
-}
-
 impl Connection {
     /// A connection whose TCP connect is under way.
     pub fn new() -> Self {
-        Self { partial: Box::default(), messages: 0, replies_due: 0, stage: Stage::Connecting }
+        Self { partial: Box::default(), messages: 0, last: 0, replies_due: 0, stage: Stage::Connecting }
     }
 
     /// Takes what it can of `bytes` and says how many that were; the caller keeps the rest and brings
@@ -140,7 +110,7 @@ impl Connection {
         script: &Script,
         out: &mut Vec<u8>,
         tally: &mut Tally,
-        mut witness: Option<&mut Witness>,
+        watch: &mut Watch<'_>,
     ) -> Result<usize, String> {
         let mut taken = 0;
         if self.stage == Stage::Upgrading {
@@ -152,7 +122,7 @@ impl Connection {
             taken += frame.frame_bytes;
             match frame.opcode {
                 OpCode::Data(_) => {
-                    self.text(frame.payload, &script.dialect, out, tally, witness.as_deref_mut())?;
+                    self.text(frame.payload, &script.dialect, out, tally, watch)?;
                 }
                 OpCode::Control(Control::Ping) => {
                     tally.pings += 1;
@@ -184,7 +154,7 @@ impl Connection {
         dialect: &Dialect,
         out: &mut Vec<u8>,
         tally: &mut Tally,
-        mut witness: Option<&mut Witness>,
+        watch: &mut Watch<'_>,
     ) -> Result<(), String> {
         while !text.is_empty() {
             let line;
@@ -193,9 +163,7 @@ impl Connection {
                 Line::Message => {
                     self.messages += 1;
                     tally.messages += 1;
-                    if let Some(witness) = witness.as_deref_mut() {
-                        witness.saw(line);
-                    }
+                    watch.saw(line, &mut self.last);
                 }
                 Line::Ping => {
                     tally.pings += 1;
@@ -262,7 +230,7 @@ mod tests {
         let (script, mut out) = (script("centrifuge", Rooms::Spread(1), "/"), Vec::new());
         for piece in bytes.chunks(piece) {
             let held = [&connection.partial, piece].concat();
-            let taken = connection.receive(&held, 0, &script, &mut out, tally, None).unwrap();
+            let taken = connection.receive(&held, 0, &script, &mut out, tally, &mut Watch::Count).unwrap();
             connection.partial = held[taken..].into();
         }
         out
@@ -295,7 +263,8 @@ mod tests {
         let mut connection = Connection { stage: Stage::Greeting, replies_due: 2, ..Connection::new() };
         let bytes = text_frame(r#"{"id":2,"error":{"code":103,"message":"permission denied"}}"#);
         let script = script("centrifuge", Rooms::Spread(1), "/");
-        let ended = connection.receive(&bytes, 0, &script, &mut out, &mut tally, None).unwrap_err();
+        let ended =
+            connection.receive(&bytes, 0, &script, &mut out, &mut tally, &mut Watch::Count).unwrap_err();
         assert!(ended.contains("permission denied"));
     }
 
@@ -305,7 +274,10 @@ mod tests {
         let mut connection = Connection { stage: Stage::Upgrading, ..Connection::new() };
         let bytes = [UPGRADED, &text_frame("joined"), &text_frame("a\nb"), &text_frame("{}")].concat();
         let script = script("raw", Rooms::Spread(1), "/");
-        assert_eq!(connection.receive(&bytes, 0, &script, &mut out, &mut tally, None), Ok(bytes.len()));
+        assert_eq!(
+            connection.receive(&bytes, 0, &script, &mut out, &mut tally, &mut Watch::Count),
+            Ok(bytes.len())
+        );
         assert_eq!((connection.stage, tally.messages), (Stage::Whole, 2));
         assert_eq!(out.len(), 2 + 4 + "join 0".len(), "one frame, masked");
     }
@@ -318,7 +290,7 @@ mod tests {
         assert!(out.starts_with(b"GET /pubsub/1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"));
         out.clear();
         let mut connection = Connection { stage: Stage::Upgrading, ..Connection::new() };
-        connection.receive(UPGRADED, 7, &script, &mut out, &mut tally, None).unwrap();
+        connection.receive(UPGRADED, 7, &script, &mut out, &mut tally, &mut Watch::Count).unwrap();
         assert_eq!((connection.stage, &out[..2], out.len()), (Stage::Whole, &[0x8A, 0x80][..], 6));
     }
 
@@ -329,7 +301,7 @@ mod tests {
         let mut connection = Connection { stage: Stage::Greeting, replies_due: 1, ..Connection::new() };
         let message = "MSG bench.0 2 22\r\n{\"seq\":\"0000000042xx\"}\r\n";
         let bytes = text_frame(&["PONG\r\n", message, message, "PING\r\n"].concat());
-        connection.receive(&bytes, 0, &script, &mut out, &mut tally, None).unwrap();
+        connection.receive(&bytes, 0, &script, &mut out, &mut tally, &mut Watch::Count).unwrap();
         assert_eq!((connection.stage, connection.messages), (Stage::Whole, 2));
         assert_eq!(tally, Tally { messages: 2, pings: 1, refusals: 0 });
         assert_eq!((&out[..2], out.len()), (&[0x82, 0x86][..], 2 + 4 + "PONG\r\n".len()));
@@ -340,25 +312,12 @@ mod tests {
         let (mut out, mut tally) = (Vec::new(), Tally::default());
         let script = script("raw", Rooms::Spread(1), "/");
         let mut connection = Connection { stage: Stage::Whole, ..Connection::new() };
-        connection.receive(&[0x89, 2, b'h', b'i'], 0, &script, &mut out, &mut tally, None).unwrap();
+        connection
+            .receive(&[0x89, 2, b'h', b'i'], 0, &script, &mut out, &mut tally, &mut Watch::Count)
+            .unwrap();
         assert_eq!((out[0], out[1], out.len(), tally.pings), (0x8A, 0x82, 8, 1));
         let close = [0x88, 6, 0x0B, 0xC0, b's', b'l', b'o', b'w'];
-        let ended = connection.receive(&close, 0, &script, &mut out, &mut tally, None);
+        let ended = connection.receive(&close, 0, &script, &mut out, &mut tally, &mut Watch::Count);
         assert_eq!(ended, Err("closed by the server: 3008 slow".to_owned()));
-    }
-
-    #[test]
-    fn a_witness_sees_gaps_and_order_within_each_room() {
-        let mut witness = Witness::new(2);
-        let mut saw = |number: u64| {
-            let mut message = Vec::new();
-            built_in("nchan").unwrap().publish(&mut message, number, 0, 64);
-            witness.saw(&message);
-        };
-        // Rooms 0 and 1 in turn; across rooms any order is fine, 4 and 6 are missing, 3 comes twice.
-        for number in [1, 0, 2, 3, 3, 8, 5] {
-            saw(number);
-        }
-        assert_eq!((witness.reordered, witness.skipped, witness.message_bytes), (1, 2, 64));
     }
 }

@@ -13,14 +13,16 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::connection::Script;
-use super::dialect::{Dialect, Identity, PAYLOAD_BYTES_MIN, Rooms};
+use super::dialect::{Dialect, Identity, Rooms};
+use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
+use super::interrupt;
+use super::paced::check_payload;
 use super::probe::Probe;
-use super::progress::{self, Waited};
+use super::progress::{self, Line, Waited};
 use super::publisher::PublishPlan;
-use super::report::{Origin, Table, number, per, write_json};
+use super::report::{Origin, Outputs, Series, Table, number, per};
 use super::server::Server;
-use super::{interrupt, source};
 
 /// What to run.
 pub struct FanoutOptions {
@@ -34,8 +36,8 @@ pub struct FanoutOptions {
     pub dialect: Arc<Dialect>,
     /// Members beside the publisher.
     pub members: u64,
-    /// Publishes per round.
-    pub in_flight: u64,
+    /// Publishes per round: one run for each number, at least one.
+    pub in_flight: Vec<u64>,
     /// Rooms that every member is in; publishes go to them in turn.
     pub rooms_per_connection: u64,
     /// Seconds to run before measuring.
@@ -44,14 +46,16 @@ pub struct FanoutOptions {
     pub seconds: f64,
     /// Bytes of each payload: of what stands for `{payload}` in the dialect's `publish`.
     pub payload_bytes: usize,
-    /// Receiving threads.
-    pub threads: u64,
+    /// Receiving threads, or as few as the descriptor limit allows.
+    pub threads: Option<u64>,
     /// Source addresses, or as many as make ports cheap.
     pub source_ips: Option<u64>,
     /// Receive without sleeping.
     pub spin: bool,
     /// Where the report goes as JSON.
     pub json: Option<PathBuf>,
+    /// Where the report goes as HTML.
+    pub report: Option<PathBuf>,
 }
 
 /// Times of rounds, from the write of K publishes to the last member's last message.
@@ -110,6 +114,8 @@ pub struct FanoutReport {
     pub wire_bytes_per_delivery: Option<f64>,
     /// Times of the measured rounds.
     pub round: Option<RoundTimes>,
+    /// The same as a curve: quantiles and times in µs. Empty without a round.
+    pub distribution: Vec<Series>,
     /// Messages that members still connected at the end had not got.
     pub lost: u64,
     /// Messages they got more than once.
@@ -148,52 +154,74 @@ impl Moment {
     }
 }
 
-/// Runs it, prints the table on stdout and writes the JSON.
+/// Runs it, prints the table on stdout and writes the files.
 ///
 /// # Errors
 ///
 /// The options contradict each other, the run could not start, a member did not become whole, or
 /// the report could not be written. What is lost while running is a figure, not an error.
 pub fn run(options: &FanoutOptions) -> Result<(), String> {
-    if options.payload_bytes < PAYLOAD_BYTES_MIN {
-        return Err(format!(
-            "--payload-bytes {}: a payload needs {PAYLOAD_BYTES_MIN} bytes for its sequence number",
-            options.payload_bytes
-        ));
-    }
+    check_payload(options.payload_bytes)?;
+    let outputs = Outputs::open(options.json.as_deref(), options.report.as_deref())?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
-    let server = Server::resolve(options.target.as_deref(), options.pid, &options.serve_args)?;
-    let report = measure(options, &server, &sender, &notices)?;
-    print!("{}", report.table().render());
-    options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))
+    let server =
+        Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.members)?;
+    let mut runs = Vec::new();
+    for in_flight in &options.in_flight {
+        let report = measure(options, *in_flight, &server, &sender, &notices)?;
+        print!("{}", report.table().render());
+        let is_over = report.interrupted || report.stalled;
+        runs.push(report);
+        if is_over {
+            break;
+        }
+        if runs.len() < options.in_flight.len() {
+            println!();
+        }
+    }
+    match runs.as_slice() {
+        [report] => outputs.write(report, &report.page()),
+        _ => {
+            let sweep = FanoutSweep { runs };
+            outputs.write(&sweep, &sweep.page())
+        }
+    }
+}
+
+/// One run for each number of publishes in flight.
+#[derive(Debug, Serialize)]
+pub struct FanoutSweep {
+    /// In the order in which they ran.
+    pub runs: Vec<FanoutReport>,
 }
 
 fn measure(
     options: &FanoutOptions,
+    in_flight: u64,
     server: &Server,
     sender: &mpsc::Sender<Notice>,
     notices: &mpsc::Receiver<Notice>,
 ) -> Result<FanoutReport, String> {
     let own = Probe::own()?;
     let receivers = options.members + 1;
-    let plan = plan(options, server, receivers)?;
-    let origin = Origin::now(&server.url, options.threads as usize, plan.source_ips);
+    let threads = options.threads.map_or_else(|| Fleet::threads_needed(receivers), Ok)?;
+    let plan = plan(options, in_flight, server, receivers, threads)?;
+    let origin = Origin::now(&server.url, threads as usize, plan.source_ips);
     let fleet = Fleet::start(plan, sender)?;
-    let waited = progress::until_open(&fleet, notices, receivers);
+    let (waited, _) = progress::until_open(&fleet, notices, receivers);
     let whole = fleet.counters.whole.load(SeqCst);
     if waited != Waited::Done || whole < receivers {
         let reasons = fleet.close().failures;
-        return Err(format!("only {whole} of {receivers} connections became whole: {reasons:?}"));
+        return Err(explain(whole, receivers, &reasons, server.target.address));
     }
 
     let mut seen = 0;
     let mut line = |fleet: &Fleet| {
         let messages = fleet.counters.messages.load(SeqCst);
         let moved = messages - seen;
-        eprintln!("        {} deliveries/s", number(moved as f64, 0));
         seen = messages;
-        moved > 0
+        Line { text: format!("{} deliveries/s", number(moved as f64, 0)), moved: moved > 0 }
     };
     fleet.enter(Phase::WarmUp);
     let warm_up = Duration::from_secs_f64(options.warm_up_seconds);
@@ -212,6 +240,7 @@ fn measure(
     let refused = fleet.counters.refusals.load(SeqCst);
     let outcome = fleet.close();
 
+    let rounds = outcome.rounds_us.filter(|rounds| !rounds.is_empty());
     let seconds = to.at.duration_since(from.at).as_secs_f64();
     let deliveries = to.messages - from.messages;
     let server_seconds = spent(from.server, to.server);
@@ -222,7 +251,7 @@ fn measure(
         stalled: waited == Waited::Stalled,
         dialect: options.dialect.name.clone(),
         receivers,
-        in_flight: options.in_flight,
+        in_flight,
         rooms_per_connection: options.rooms_per_connection,
         payload_bytes: options.payload_bytes,
         message_bytes: outcome.message_bytes,
@@ -236,7 +265,8 @@ fn measure(
         client_cores: client_seconds.map(|spent| spent / seconds),
         messages_per_read: per(deliveries as f64, to.reads - from.reads),
         wire_bytes_per_delivery: per((to.read_bytes - from.read_bytes) as f64, deliveries),
-        round: outcome.rounds_us.filter(|rounds| !rounds.is_empty()).map(|rounds| times(&rounds)),
+        round: rounds.as_ref().map(times),
+        distribution: rounds.iter().map(|rounds| Series::distribution("rounds", rounds)).collect(),
         lost: outcome.lost,
         duplicated: outcome.duplicated,
         reordered: outcome.reordered,
@@ -245,23 +275,27 @@ fn measure(
     })
 }
 
-fn plan(options: &FanoutOptions, server: &Server, receivers: u64) -> Result<FleetPlan, String> {
+fn plan(
+    options: &FanoutOptions,
+    in_flight: u64,
+    server: &Server,
+    receivers: u64,
+    threads: u64,
+) -> Result<FleetPlan, String> {
     let rooms = options.rooms_per_connection;
-    let address = server.target.address;
     let dialect = options.dialect.clone();
+    let script = Script::new(dialect, Rooms::Each(rooms), Identity::Anonymous, &server.target)?;
+    let plan = FleetPlan::new(server.target.address, script, receivers, threads);
     Ok(FleetPlan {
-        address,
-        script: Script::new(dialect, Rooms::Each(rooms), Identity::Anonymous, &server.target)?,
-        connections: receivers,
-        threads: options.threads,
-        source_ips: options.source_ips.unwrap_or_else(|| source::sources_needed(receivers, address)),
+        source_ips: options.source_ips.unwrap_or(plan.source_ips),
         spin: options.spin,
         publish: Some(PublishPlan {
-            in_flight: options.in_flight,
+            in_flight,
             rooms,
             payload_bytes: options.payload_bytes,
             members: receivers,
         }),
+        ..plan
     })
 }
 

@@ -9,21 +9,26 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, mpsc::Sender};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, mpsc::Sender};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use mio::{Poll, Waker};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::connection::Script;
+use super::failures;
+use super::pacer::Schedule;
 use super::publisher::PublishPlan;
+use super::source;
+use super::watch::{Stopwatch, Timings};
 use super::worker::{self, WAKE};
 
-/// Connections under way at once per worker: half of the smallest usual accept queue (somaxconn 512
-/// to 4096), so that no SYN is dropped and tried again a second later.
-pub const OPENING_MAX: usize = 256;
+/// Connections under way at once per worker unless asked otherwise: half of the smallest usual accept
+/// queue (somaxconn 512 to 4096), so that no SYN is dropped and tried again a second later.
+pub const AT_ONCE_MAX: usize = 256;
 
 /// Descriptors a worker keeps for what is not a connection.
 const DESCRIPTORS_RESERVED: u64 = 1_000;
@@ -42,8 +47,59 @@ pub struct FleetPlan {
     pub source_ips: u64,
     /// Poll without sleeping, so that no send of the server has to wake a worker.
     pub spin: bool,
-    /// What the first connection of the first worker publishes, if the run publishes.
+    /// What the first connection of the first worker publishes, if the run is a closed loop.
     pub publish: Option<PublishPlan>,
+    /// The schedule of the run's pacer, if the run is an open loop.
+    pub schedule: Option<Arc<Schedule>>,
+    /// Connections under way at once per worker.
+    pub at_once_max: usize,
+    /// Time until a failed connection is tried again; `None`: it stays failed.
+    pub retry_after: Option<Duration>,
+    /// Connections that an order is for.
+    pub chosen: Chosen,
+}
+
+impl FleetPlan {
+    /// A plan that opens `connections` and no more: no publishes, no orders, no retries.
+    pub fn new(address: SocketAddr, script: Script, connections: u64, threads: u64) -> Self {
+        Self {
+            address,
+            script,
+            connections,
+            threads,
+            source_ips: source::sources_needed(connections, address),
+            spin: false,
+            publish: None,
+            schedule: None,
+            at_once_max: AT_ONCE_MAX,
+            retry_after: None,
+            chosen: Chosen::None,
+        }
+    }
+}
+
+/// Connections that stall or return when they are told to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Chosen {
+    /// No connection.
+    None,
+    /// All whose number is at least this.
+    From(u64),
+    /// This share of all, 0 to 1, spread evenly over rooms and workers. Their receive buffers are small, so
+    /// that the server soon feels one that does not read.
+    Share(f64),
+}
+
+impl Chosen {
+    /// Whether connection `number` is one of them.
+    pub fn has(self, number: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::From(first) => number >= first,
+            // The golden ratio's multiples are spread evenly, so every run of numbers has its share.
+            Self::Share(share) => (number as f64 * 0.618_033_988_749_894_9).fract() < share,
+        }
+    }
 }
 
 /// What the workers are to do.
@@ -96,6 +152,12 @@ pub struct Counters {
     pub published: AtomicU64,
     /// The count of messages at which the publisher goes on.
     pub goal: AtomicU64,
+    /// Chosen connections that are whole again after they were told to return.
+    pub back: AtomicU64,
+    /// Tries of theirs that failed.
+    pub failed_tries: AtomicU64,
+    stalling: AtomicBool,
+    returning: AtomicBool,
     phase: AtomicU8,
 }
 
@@ -103,6 +165,16 @@ impl Counters {
     /// The present phase's number; compare with `Phase as u8`.
     pub fn phase(&self) -> u8 {
         self.phase.load(SeqCst)
+    }
+
+    /// True while the chosen connections do not read.
+    pub fn is_stalling(&self) -> bool {
+        self.stalling.load(SeqCst)
+    }
+
+    /// True once the chosen connections are to drop and come back.
+    pub fn is_returning(&self) -> bool {
+        self.returning.load(SeqCst)
     }
 }
 
@@ -125,6 +197,8 @@ pub struct Outcome {
     pub message_bytes: usize,
     /// Times of rounds in µs, from the worker that published.
     pub rounds_us: Option<Histogram<u64>>,
+    /// From the order to return until each chosen connection was whole again, in µs.
+    pub returns_us: Option<Histogram<u64>>,
 }
 
 impl Outcome {
@@ -140,12 +214,17 @@ impl Outcome {
         self.skipped += other.skipped;
         self.message_bytes = self.message_bytes.max(other.message_bytes);
         self.rounds_us = self.rounds_us.take().or(other.rounds_us);
+        match (&mut self.returns_us, other.returns_us) {
+            (Some(into), Some(from)) => *into += from,
+            (into, from) => *into = into.take().or(from),
+        }
     }
 }
 
 /// The running workers.
 pub struct Fleet {
     workers: Vec<(Arc<Waker>, JoinHandle<Outcome>)>,
+    stopwatches: Vec<Arc<Mutex<Stopwatch>>>,
     /// Totals, as fresh as the workers' last batches.
     pub counters: Arc<Counters>,
 }
@@ -167,11 +246,15 @@ impl Fleet {
                 plan.connections.div_ceil(per_thread)
             ));
         }
+        failures::check_box(plan.connections, plan.source_ips, plan.address.ip().is_loopback())?;
         let pollers = (0..plan.threads).map(|_| poller()).collect::<io::Result<Vec<_>>>();
         let pollers = pollers.map_err(|error| format!("a poller cannot be made: {error}"))?;
         let counters = Arc::new(Counters::default());
         let publisher_waker = Arc::clone(&pollers[0].1);
         let plan = Arc::new(plan);
+        let stopwatches: Vec<_> = (0..plan.threads)
+            .filter_map(|_| Some(Arc::new(Mutex::new(Stopwatch::new(Arc::clone(plan.schedule.as_ref()?))))))
+            .collect();
         let mut workers = Vec::new();
         for (number, (poll, waker)) in pollers.into_iter().enumerate() {
             let seat = worker::Seat {
@@ -180,6 +263,7 @@ impl Fleet {
                 counters: Arc::clone(&counters),
                 notices: notices.clone(),
                 publisher_waker: Arc::clone(&publisher_waker),
+                stopwatch: stopwatches.get(number).cloned(),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("load-{number}"))
@@ -187,7 +271,7 @@ impl Fleet {
                 .map_err(|error| format!("worker thread {number} cannot be started: {error}"))?;
             workers.push((waker, thread));
         }
-        Ok(Self { workers, counters })
+        Ok(Self { workers, stopwatches, counters })
     }
 
     /// As few threads as hold `connections` under the present hard limit of descriptors.
@@ -207,6 +291,33 @@ impl Fleet {
     /// Tells every worker to go on to `phase`.
     pub fn enter(&self, phase: Phase) {
         self.counters.phase.store(phase as u8, SeqCst);
+        self.wake();
+    }
+
+    /// Makes the chosen connections stop reading, until they are closed.
+    pub fn stall(&self) {
+        self.counters.stalling.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// Makes the chosen connections drop, all at once, and come back. Every worker notes
+    /// [`Notice::Opened`] again when its own are back.
+    pub fn drop_and_return(&self) {
+        self.counters.returning.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// What all workers saw of the paced messages since this was last called.
+    pub fn take_timings(&self) -> Timings {
+        let mut all = Timings::default();
+        for stopwatch in &self.stopwatches {
+            let mut stopwatch = stopwatch.lock().unwrap_or_else(PoisonError::into_inner);
+            all.merge(&std::mem::take(&mut stopwatch.timings));
+        }
+        all
+    }
+
+    fn wake(&self) {
         for (waker, _) in &self.workers {
             // A full eventfd means that a wake-up is pending already, which is all this asks for.
             let _ = waker.wake();
@@ -258,6 +369,17 @@ mod tests {
     fn a_table_of_20000_holds_19000_connections_and_a_small_one_keeps_a_quarter_back() {
         assert_eq!(connections_per_thread_max(20_000), 19_000);
         assert_eq!(connections_per_thread_max(1_024), 768);
+    }
+
+    #[test]
+    fn a_share_is_spread_evenly_over_every_run_of_numbers() {
+        let chosen = Chosen::Share(0.01);
+        for first in [0, 12_345, 900_000] {
+            let count = (first..first + 10_000).filter(|number| chosen.has(*number)).count();
+            assert!((98..=102).contains(&count), "{count} from {first}");
+        }
+        assert!(!Chosen::Share(0.0).has(0) && !Chosen::None.has(0));
+        assert!(Chosen::From(5).has(5) && !Chosen::From(5).has(4));
     }
 
     #[test]

@@ -13,11 +13,12 @@ use serde::Serialize;
 
 use super::connection::Script;
 use super::dialect::{Dialect, Identity, Rooms};
+use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
 use super::kernel::{self, KernelSample};
 use super::probe::{Memory, Probe};
-use super::progress::{self, Waited};
-use super::report::{Origin, Table, number, per, write_json};
+use super::progress::{self, Line, Waited};
+use super::report::{Origin, Outputs, Table, Timeline, number, per};
 use super::server::Server;
 use super::{interrupt, source};
 
@@ -56,6 +57,8 @@ pub struct IdleOptions {
     pub identity: Identity,
     /// Where the report goes as JSON.
     pub json: Option<PathBuf>,
+    /// Where the report goes as HTML.
+    pub report: Option<PathBuf>,
 }
 
 /// Server and kernel at one moment.
@@ -90,6 +93,8 @@ pub struct IdleReport {
     pub open_seconds: f64,
     /// Whole connections per second of it.
     pub connects_per_second: f64,
+    /// Seconds since the first connect, and the connections whole by then.
+    pub whole_over_time: Timeline,
     /// Server CPU per whole connection while opening.
     pub server_cpu_us_per_connect: Option<f64>,
     /// Generator CPU per whole connection while opening.
@@ -114,34 +119,25 @@ pub struct IdleReport {
     pub samples: Vec<Sample>,
 }
 
-/// Runs it, prints the table on stdout and writes the JSON.
+/// Runs it, prints the table on stdout and writes the files.
 ///
 /// # Errors
 ///
 /// The run could not start, the report could not be written, or not one connection became whole.
 /// Some failed connections are figures, not errors.
 pub fn run(options: &IdleOptions) -> Result<(), String> {
+    let outputs = Outputs::open(options.json.as_deref(), options.report.as_deref())?;
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
-    let server = Server::resolve(options.target.as_deref(), options.pid, &options.serve_args)?;
+    let server =
+        Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.connections)?;
     let threads = options.threads.map_or_else(|| Fleet::threads_needed(options.connections), Ok)?;
     let address = server.target.address;
     let source_ips =
         options.source_ips.unwrap_or_else(|| source::sources_needed(options.connections, address));
-    let plan = FleetPlan {
-        address,
-        script: Script::new(
-            options.dialect.clone(),
-            options.rooms,
-            options.identity.clone(),
-            &server.target,
-        )?,
-        connections: options.connections,
-        threads,
-        source_ips,
-        spin: false,
-        publish: None,
-    };
+    let script =
+        Script::new(options.dialect.clone(), options.rooms, options.identity.clone(), &server.target)?;
+    let plan = FleetPlan { source_ips, ..FleetPlan::new(address, script, options.connections, threads) };
     let mut report = IdleReport {
         origin: Some(Origin::now(&server.url, threads as usize, source_ips)),
         connections: options.connections,
@@ -149,8 +145,15 @@ pub fn run(options: &IdleOptions) -> Result<(), String> {
     };
     measure(options, plan, &server, &sender, &notices, &mut report)?;
     print!("{}", report.table().render());
-    options.json.as_ref().map_or(Ok(()), |path| write_json(&report, path))?;
-    if report.whole == 0 { Err(format!("no connection to {} became whole", server.url)) } else { Ok(()) }
+    outputs.write(&report, &report.page())?;
+    if report.whole == 0 || !report.failures.is_empty() {
+        let said = explain(report.whole, report.connections, &report.failures, address);
+        if report.whole == 0 {
+            return Err(said);
+        }
+        eprintln!("note: {said}");
+    }
+    Ok(())
 }
 
 fn measure(
@@ -172,7 +175,8 @@ fn measure(
     let (started, server_before, own_before) = (Instant::now(), server.cpu(), own.cpu().ok());
 
     let fleet = Fleet::start(plan, sender)?;
-    let waited = progress::until_open(&fleet, notices, options.connections);
+    let (waited, timeline) = progress::until_open(&fleet, notices, options.connections);
+    report.whole_over_time = timeline;
     report.open_seconds = started.elapsed().as_secs_f64();
     let (server_open, own_open) = (server.cpu(), cpu(Some(own)));
     report.whole = fleet.counters.whole.load(SeqCst);
@@ -190,9 +194,8 @@ fn measure(
         let waited = progress::for_a_while(notices, Duration::from_secs(options.hold_seconds), || {
             let counters = &fleet.counters;
             let (pings, dropped) = (counters.pings.load(SeqCst), counters.dropped.load(SeqCst));
-            let seconds = held.elapsed().as_secs_f64();
-            eprintln!("{seconds:>4.0} s  held, {} pings answered, {dropped} dropped", pings - pings_before);
-            true
+            let text = format!("held, {} pings answered, {dropped} dropped", pings - pings_before);
+            Line { text, moved: true }
         });
         report.interrupted = waited == Waited::Interrupted;
         report.hold_seconds = held.elapsed().as_secs_f64();

@@ -48,6 +48,11 @@ impl Probe {
         Self::new(std::process::id())
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
     /// CPU time of all the process's threads so far, ended ones included, user and system together.
     ///
     /// This is the clock that the scheduler charges, in ns, not the ticks of `/proc/PID/stat`.

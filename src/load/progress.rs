@@ -1,16 +1,30 @@
-//! Waiting for a fleet, with one plain line on stderr per second so that a long run is seen to move.
+//! Waiting for a fleet, so that a long run is seen to move: a bar with rate and ETA where stderr is a
+//! terminal, one plain line per second where it is not.
+//!
+//! Invariant: whatever way a wait ends, its bar is gone before the caller prints anything.
 
+use std::io::IsTerminal as _;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
 use super::fleet::{Fleet, Notice};
-use super::report::number;
+use super::report::timeline::SAMPLE_EVERY;
+use super::report::{Timeline, number};
 
 /// Between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 /// Seconds without any progress after which waiting is given up.
 const STALLED_LINES: u32 = 10;
+/// The bar while a number of things is waited for. Messages are cut to the width of the terminal: a bar
+/// that wraps could not be cleared.
+const COUNTING: &str = "{bar:20.cyan/dim} {percent:>3} %  {rate}/s  ETA {eta}  {wide_msg}";
+/// The bar while time passes.
+const PASSING: &str = "{bar:20.cyan/dim} {left} left  {wide_msg}";
+/// The bar while the end is not known.
+const OPEN_ENDED: &str = "{spinner:.cyan} {elapsed}  {wide_msg}";
 
 /// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,78 +37,229 @@ pub enum Waited {
     Interrupted,
 }
 
-/// Waits until every connection of `fleet` is whole or failed.
-pub fn until_open(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -> Waited {
-    let mut opened = 0;
+/// What is said once per second.
+#[derive(Debug)]
+pub struct Line {
+    /// How things stand, without the time.
+    pub text: String,
+    /// They stand otherwise than a second ago. Ten lines on end that say no end the wait.
+    pub moved: bool,
+}
+
+/// Waits until every connection of `fleet` is whole or failed. The timeline is of whole ones.
+pub fn until_open(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -> (Waited, Timeline) {
+    let counters = &fleet.counters;
+    let counts = || (counters.whole.load(SeqCst), counters.failed.load(SeqCst));
+    let (mut opened, mut before) = (0, 0);
     let started = Instant::now();
-    let mut before = 0;
-    wait(
-        notices,
+    let seconds = || started.elapsed().as_secs_f64();
+    let mut timeline = Timeline::default();
+    timeline.sample(0.0, 0);
+    let display = Display::new(COUNTING, Some(connections));
+    let text = |whole, failed| {
+        let [whole, failed, all] = [whole, failed, connections].map(|count: u64| number(count as f64, 0));
+        format!("{whole} of {all} whole, {failed} failed")
+    };
+    let waited = Waiting { notices, display: &display, end: None }.run(
         |notice| {
             opened += usize::from(*notice == Notice::Opened);
             opened == fleet.threads()
         },
         || {
-            let (whole, failed) = (fleet.counters.whole.load(SeqCst), fleet.counters.failed.load(SeqCst));
-            let rate = (whole + failed - before) as f64 / LINE_EVERY.as_secs_f64();
-            eprintln!(
-                "{:>4.0} s  {} of {} connections whole, {} failed, {}/s",
-                started.elapsed().as_secs_f64(),
-                number(whole as f64, 0),
-                number(connections as f64, 0),
-                number(failed as f64, 0),
-                number(rate, 0)
-            );
-            let moved = whole + failed != before;
-            before = whole + failed;
-            moved
+            let (whole, failed) = counts();
+            timeline.sample(seconds(), whole);
+            display.say(|| text(whole, failed));
+            display.set(whole + failed);
         },
-    )
+        || {
+            let (whole, failed) = counts();
+            let moved = whole + failed - before;
+            before = whole + failed;
+            let rate =
+                if display.is_bar() { String::new() } else { format!(", {}/s", number(moved as f64, 0)) };
+            Line { text: text(whole, failed) + &rate, moved: moved > 0 }
+        },
+    );
+    timeline.end(seconds(), counts().0);
+    (waited, timeline)
 }
 
-/// Waits for `duration`, calling `line` every second; a `line` that returns false for ten seconds on
-/// end ends the wait early.
-pub fn for_a_while(notices: &Receiver<Notice>, duration: Duration, mut line: impl FnMut() -> bool) -> Waited {
-    let end = Instant::now() + duration;
-    let mut still = 0;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match notices.recv_timeout(left.min(LINE_EVERY)) {
-            Ok(Notice::Interrupted) | Err(RecvTimeoutError::Disconnected) => return Waited::Interrupted,
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) if left <= LINE_EVERY => return Waited::Done,
-            Err(RecvTimeoutError::Timeout) => {
-                still = if line() { 0 } else { still + 1 };
-                if still == STALLED_LINES {
-                    return Waited::Stalled;
-                }
-            }
-        }
-    }
+/// Waits until the `connections` of `fleet` that dropped are back. The timeline is of those.
+pub fn until_back(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -> (Waited, Timeline) {
+    let counters = &fleet.counters;
+    let counts = || (counters.back.load(SeqCst), counters.failed_tries.load(SeqCst));
+    let (mut opened, mut before) = (0, 0);
+    let started = Instant::now();
+    let seconds = || started.elapsed().as_secs_f64();
+    let mut timeline = Timeline::default();
+    timeline.sample(0.0, 0);
+    let display = Display::new(COUNTING, Some(connections));
+    let text = |(back, failed)| {
+        let [back, failed, all] = [back, failed, connections].map(|count: u64| number(count as f64, 0));
+        format!("{back} of {all} back, {failed} tries failed")
+    };
+    let waited = Waiting { notices, display: &display, end: None }.run(
+        |notice| {
+            opened += usize::from(*notice == Notice::Opened);
+            opened == fleet.threads()
+        },
+        || {
+            timeline.sample(seconds(), counts().0);
+            display.say(|| text(counts()));
+            display.set(counts().0);
+        },
+        || {
+            let moved = counts().0 > before;
+            before = counts().0;
+            Line { text: text(counts()), moved }
+        },
+    );
+    timeline.end(seconds(), counts().0);
+    (waited, timeline)
 }
 
-/// Waits for the notice that `done` accepts, calling `line` every second.
+/// Waits for `duration`, saying `line` every second; ten on end that did not move end the wait early.
+pub fn for_a_while(notices: &Receiver<Notice>, duration: Duration, line: impl FnMut() -> Line) -> Waited {
+    let started = Instant::now();
+    let length_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let display = Display::new(PASSING, Some(length_ms));
+    let tick = || display.set(started.elapsed().as_millis() as u64);
+    Waiting { notices, display: &display, end: Some(started + duration) }.run(|_| false, tick, line)
+}
+
+/// Waits for the notice that `done` accepts, saying `line` every second; ten on end that did not move
+/// end the wait.
 pub fn wait(
     notices: &Receiver<Notice>,
-    mut done: impl FnMut(&Notice) -> bool,
-    mut line: impl FnMut() -> bool,
+    done: impl FnMut(&Notice) -> bool,
+    line: impl FnMut() -> Line,
 ) -> Waited {
-    let mut next_line = Instant::now() + LINE_EVERY;
-    let mut still = 0;
-    loop {
-        match notices.recv_timeout(next_line.saturating_duration_since(Instant::now())) {
-            Ok(Notice::Interrupted) | Err(RecvTimeoutError::Disconnected) => return Waited::Interrupted,
-            Ok(notice) if done(&notice) => return Waited::Done,
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) => {
-                next_line += LINE_EVERY;
-                still = if line() { 0 } else { still + 1 };
+    let display = Display::new(OPEN_ENDED, None);
+    Waiting { notices, display: &display, end: None }.run(done, || display.turn(), line)
+}
+
+/// One wait.
+struct Waiting<'a> {
+    notices: &'a Receiver<Notice>,
+    display: &'a Display,
+    /// When it has lasted long enough.
+    end: Option<Instant>,
+}
+
+impl Waiting<'_> {
+    /// Calls `tick` ten times per second and `line` once, until the end, the notice that `done`
+    /// accepts, an interruption or a stall.
+    fn run(
+        &self,
+        mut done: impl FnMut(&Notice) -> bool,
+        mut tick: impl FnMut(),
+        mut line: impl FnMut() -> Line,
+    ) -> Waited {
+        let started = Instant::now();
+        let (mut next_tick, mut next_line) = (started + SAMPLE_EVERY, started + LINE_EVERY);
+        let mut still = 0;
+        loop {
+            let next = self.end.map_or(next_tick, |end| end.min(next_tick));
+            match self.notices.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(Notice::Interrupted) | Err(RecvTimeoutError::Disconnected) => return Waited::Interrupted,
+                Ok(notice) if done(&notice) => return Waited::Done,
+                Ok(_) => continue,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if self.end.is_some_and(|end| now >= end) {
+                return Waited::Done;
+            }
+            tick();
+            // After a pause of the whole machine, one tick and one line make up for those missed.
+            next_tick = (next_tick + SAMPLE_EVERY).max(now);
+            if now >= next_line {
+                next_line = (next_line + LINE_EVERY).max(now);
+                let line = line();
+                self.display.line(started.elapsed(), &line.text);
+                still = if line.moved { 0 } else { still + 1 };
                 if still == STALLED_LINES {
                     return Waited::Stalled;
                 }
             }
         }
     }
+}
+
+/// A bar, or lines where nobody would see a bar. The bar is cleared when this is dropped.
+struct Display(Option<ProgressBar>);
+
+impl Display {
+    /// `length` is what [`Display::set`] counts up to, if that is known.
+    fn new(template: &str, length: Option<u64>) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+        // A terminal that cannot move its cursor (TERM=dumb) gets lines.
+        if bar.is_hidden() {
+            return Self(None);
+        }
+        // The templates are constants, tried by a test.
+        bar.set_style(style(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self(Some(bar))
+    }
+
+    fn is_bar(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Moves the bar to `position`.
+    fn set(&self, position: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(position);
+        }
+    }
+
+    /// Turns the spinner.
+    fn turn(&self) {
+        if let Some(bar) = &self.0 {
+            bar.tick();
+        }
+    }
+
+    /// Puts a text beside the bar; without one, nothing is said before the next line.
+    fn say(&self, text: impl FnOnce() -> String) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text());
+        }
+    }
+
+    /// Says how things stand after `elapsed`.
+    fn line(&self, elapsed: Duration, text: &str) {
+        match &self.0 {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None => eprintln!("{:>4.0} s  {text}", elapsed.as_secs_f64()),
+        }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> Result<ProgressStyle, indicatif::style::TemplateError> {
+    let rate = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        // Writing to a String cannot fail.
+        let _ = write!(to, "{}", number(state.per_sec(), 0));
+    };
+    let left = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        let left_ms = state.len().unwrap_or(0).saturating_sub(state.pos());
+        let _ = write!(to, "{} s", left_ms.div_ceil(1_000));
+    };
+    Ok(ProgressStyle::with_template(template)?
+        .with_key("rate", rate)
+        .with_key("left", left)
+        .progress_chars("━╸─"))
 }
 
 #[cfg(test)]
@@ -103,12 +268,16 @@ mod tests {
 
     use super::*;
 
+    fn moved() -> Line {
+        Line { text: String::new(), moved: true }
+    }
+
     #[test]
     fn a_wait_ends_at_its_notice_and_passes_over_the_others() {
         let (sender, notices) = mpsc::channel();
         sender.send(Notice::Opened).unwrap();
         sender.send(Notice::Drained).unwrap();
-        assert_eq!(wait(&notices, |notice| *notice == Notice::Drained, || true), Waited::Done);
+        assert_eq!(wait(&notices, |notice| *notice == Notice::Drained, moved), Waited::Done);
     }
 
     #[test]
@@ -117,7 +286,21 @@ mod tests {
         for _ in 0..2 {
             sender.send(Notice::Interrupted).unwrap();
         }
-        assert_eq!(wait(&notices, |_| false, || true), Waited::Interrupted);
-        assert_eq!(for_a_while(&notices, Duration::MAX / 4, || true), Waited::Interrupted);
+        assert_eq!(wait(&notices, |_| false, moved), Waited::Interrupted);
+        assert_eq!(for_a_while(&notices, Duration::MAX / 4, moved), Waited::Interrupted);
+    }
+
+    #[test]
+    fn no_time_at_all_is_over_at_once_and_says_nothing() {
+        let (_sender, notices) = mpsc::channel();
+        let said = || panic!("there was no second to say anything in");
+        assert_eq!(for_a_while(&notices, Duration::ZERO, said), Waited::Done);
+    }
+
+    #[test]
+    fn every_bar_has_a_template_that_can_be_drawn() {
+        for template in [COUNTING, PASSING, OPEN_ENDED] {
+            assert!(style(template).is_ok(), "{template}");
+        }
     }
 }

@@ -9,10 +9,8 @@ use hdrhistogram::Histogram;
 
 use super::connection::mask;
 use super::dialect::Dialect;
+use super::watch::histogram_us;
 use crate::wire::frame::write_client_frame;
-
-/// Longest round that is told from a longer one: ten minutes.
-const ROUND_US_MAX: u64 = 600_000_000;
 
 /// What is published.
 #[derive(Debug, Clone, Copy)]
@@ -40,9 +38,7 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher that has sent nothing.
     pub fn new(plan: PublishPlan) -> Self {
-        let rounds_us = Histogram::new_with_bounds(1, ROUND_US_MAX, 3)
-            .unwrap_or_else(|_| unreachable!("bounds are 1 and more than twice that, digits at most 5"));
-        Self { plan, next_sequence: 0, round_started: None, rounds_us }
+        Self { plan, next_sequence: 0, round_started: None, rounds_us: histogram_us() }
     }
 
     /// Publishes sent so far.

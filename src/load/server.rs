@@ -1,6 +1,7 @@
 //! The server under load: a foreign one, or a `throng serve` of this same binary on free ports.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -8,11 +9,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 
+use super::fleet::raise_descriptor_limit;
+use super::options::Common;
 use super::probe::Probe;
-use super::target::{Target, ready_url};
+use super::report::per;
+use super::target::{Target, ready_admin, ready_url};
 
 /// How long a child may take to end after SIGTERM.
 const STOP_MAX: Duration = Duration::from_secs(10);
+/// How long a child may take to tell its metrics.
+const METRICS_MAX: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
@@ -21,6 +27,8 @@ pub struct ChildServer {
     child: Child,
     /// Where it takes clients.
     pub url: String,
+    /// Where it tells its metrics, if its line says so.
+    pub admin: Option<String>,
 }
 
 impl ChildServer {
@@ -45,11 +53,12 @@ impl ChildServer {
         let mut child = with_open_signals(|| command.spawn())
             .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
         let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
-        let mut server = Self { child, url: String::new() };
+        let mut server = Self { child, url: String::new(), admin: None };
         let mut lines = BufReader::new(stdout).lines();
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(url) = ready_url(&line) {
                 server.url = url.to_owned();
+                server.admin = ready_admin(&line).map(str::to_owned);
                 // Whatever it prints later must not block it, so somebody reads to the end.
                 std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
                 return Ok(server);
@@ -101,10 +110,58 @@ impl Drop for ChildServer {
     }
 }
 
+/// Connections that a shard's table holds more than, with certainty: the kernel spreads connections over
+/// listeners by a hash, and the fullest of many shards gets a few percent more than its share.
+const SHARD_SHARE: f64 = 0.8;
+
+/// `serve_args` with `--shards` added if the server's own choice, one for each core, has too few
+/// descriptor tables for `connections`.
+fn with_shards(serve_args: &str, connections: u64) -> Result<String, String> {
+    let per_shard = raise_descriptor_limit()? as f64 * SHARD_SHARE;
+    let shards = (connections as f64 / per_shard).ceil() as usize;
+    let is_chosen = serve_args.split_whitespace().any(|word| word.split('=').next() == Some("--shards"));
+    if is_chosen || shards <= std::thread::available_parallelism().map_or(1, usize::from) {
+        return Ok(serve_args.to_owned());
+    }
+    Ok(format!("{serve_args} --shards {shards}"))
+}
+
+/// Deliveries and the writes they left in, as throng counts them since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Writes {
+    deliveries: u64,
+    writes: u64,
+}
+
+impl Writes {
+    /// Reads both counters from `/metrics` of the admin listener at `address`.
+    fn ask(address: &str) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(METRICS_MAX))?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Self::parse(&text).ok_or_else(|| io::Error::other("no such counters"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let counter = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        Some(Self {
+            deliveries: counter("throng_deliveries_total ")?,
+            writes: counter("throng_writes_total ")?,
+        })
+    }
+
+    /// Deliveries per write from `before` to now; `None` if nothing was written.
+    pub fn messages_per_write_since(self, before: Self) -> Option<f64> {
+        per((self.deliveries - before.deliveries) as f64, self.writes - before.writes)
+    }
+}
+
 /// The server under load, however it came to be.
 pub struct Server {
     /// Present if this run started it.
-    _child: Option<ChildServer>,
+    child: Option<ChildServer>,
     /// Its URL as given or as printed by the child.
     pub url: String,
     /// The URL, parsed and resolved.
@@ -114,24 +171,43 @@ pub struct Server {
 }
 
 impl Server {
+    /// Takes or starts the server that `common` names, for `connections`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::resolve`].
+    pub fn of(common: &Common, connections: u64) -> Result<Self, String> {
+        Self::resolve(common.target.as_deref(), common.pid, &common.serve_args, connections)
+    }
+
     /// Takes the server at `url`, whose process is `pid` if given; without a URL starts a child with
-    /// `serve_args`.
+    /// `serve_args`, and with as many shards as `connections` need.
     ///
     /// # Errors
     ///
     /// The URL, the process or the child is not to be had: a sentence that says which and why.
-    pub fn resolve(url: Option<&str>, pid: Option<u32>, serve_args: &str) -> Result<Self, String> {
+    pub fn resolve(
+        url: Option<&str>,
+        pid: Option<u32>,
+        serve_args: &str,
+        connections: u64,
+    ) -> Result<Self, String> {
         let (child, url, pid) = match url {
             Some(url) => (None, url.to_owned(), pid),
             None => {
-                let child = ChildServer::start(serve_args)?;
+                let child = ChildServer::start(&with_shards(serve_args, connections)?)?;
                 let (url, pid) = (child.url.clone(), child.pid());
                 (Some(child), url, Some(pid))
             }
         };
         let target = Target::parse(&url)?;
         let probe = pid.map(Probe::new).transpose()?;
-        Ok(Self { _child: child, url, target, probe })
+        Ok(Self { child, url, target, probe })
+    }
+
+    /// What a throng that this run started says of its writes so far.
+    pub fn writes(&self) -> Option<Writes> {
+        Writes::ask(self.child.as_ref()?.admin.as_deref()?).ok()
     }
 
     /// CPU time of the server so far, or `None` if its process is unknown or gone.
@@ -161,9 +237,31 @@ mod tests {
             ChildServer::start_command(shell(&format!("echo booting; echo '{line}'; exec sleep 600")))
                 .unwrap();
         assert_eq!(server.url, "ws://127.0.0.1:9/connection/websocket");
-        assert!(Probe::new(server.pid()).is_ok());
+        // Alive; its memory cannot be read while it replaces itself by `sleep`.
+        assert!(server.child.try_wait().unwrap().is_none());
         assert_eq!(server.stop().unwrap().signal(), Some(Signal::SIGTERM as i32));
         assert!(Probe::new(server.pid()).is_err());
+    }
+
+    #[test]
+    fn a_server_for_more_connections_than_its_tables_hold_gets_shards_unless_it_has_them() {
+        let limit = raise_descriptor_limit().unwrap();
+        assert_eq!(with_shards("--quiet", 1).unwrap(), "--quiet");
+        let many = with_shards("", limit * 50).unwrap();
+        assert_eq!(many, " --shards 63");
+        assert_eq!(with_shards("--shards 3", limit * 50).unwrap(), "--shards 3");
+        assert_eq!(with_shards("--shards=3", limit * 50).unwrap(), "--shards=3");
+    }
+
+    #[test]
+    fn messages_per_write_are_those_between_two_looks_at_the_metrics() {
+        let look = |deliveries: u64, writes: u64| {
+            let text = format!("throng_deliveries_total {deliveries}\nthrong_writes_total {writes}\n");
+            Writes::parse(&text).unwrap()
+        };
+        assert_eq!(look(1_160, 30).messages_per_write_since(look(1_000, 20)), Some(16.0));
+        assert_eq!(look(5, 1).messages_per_write_since(look(5, 1)), None);
+        assert_eq!(Writes::parse("# HELP throng_writes_total x\n"), None);
     }
 
     #[test]

@@ -34,14 +34,21 @@ pub fn source_address(index: u64) -> Ipv4Addr {
 }
 
 /// Starts a non-blocking connect to `target`, from `source` if there is one. The outcome arrives as
-/// a writable event.
+/// a writable event. `receive_bytes` sets the size of its receive buffer.
 ///
 /// # Errors
 ///
 /// The errno of the call that failed. `EADDRNOTAVAIL`: this source address has no port left;
 /// `EMFILE`: the thread's table is full.
-pub fn connect(target: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<std::net::TcpStream> {
+pub fn connect(
+    target: SocketAddr,
+    source: Option<Ipv4Addr>,
+    receive_bytes: Option<usize>,
+) -> io::Result<std::net::TcpStream> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if let Some(bytes) = receive_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(source) = source {
         // The port is chosen by `connect`, where the kernel knows the target, so that it is unique
         // per pair of addresses and not per source address.
@@ -83,7 +90,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
         for index in [0, 7] {
-            let stream = connect(target, Some(source_address(index))).unwrap();
+            let stream = connect(target, Some(source_address(index)), None).unwrap();
             let (_, peer) = listener.accept().unwrap();
             assert_eq!(peer, stream.local_addr().unwrap());
             assert_eq!(peer.ip(), source_address(index));

@@ -88,6 +88,12 @@ pub fn ready_url(line: &str) -> Option<&str> {
     url.split([',', ' ', '\t', '\r', '\n']).next()
 }
 
+/// The admin listener's address in the same line.
+pub fn ready_admin(line: &str) -> Option<&str> {
+    let address = line.split_once("admin http://")?.1;
+    address.split([',', ' ', '/', '\r', '\n']).next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +139,7 @@ mod tests {
         let line =
             "throng ready: clients ws://127.0.0.1:4711/connection/websocket, admin http://127.0.0.1:1, x\n";
         assert_eq!(ready_url(line), Some("ws://127.0.0.1:4711/connection/websocket"));
+        assert_eq!(ready_admin(line), Some("127.0.0.1:1"));
         assert_eq!(ready_url("ready ws://a:1/b next"), Some("ws://a:1/b"));
         assert_eq!(ready_url("listening on http://127.0.0.1:1"), None);
     }

@@ -4,22 +4,24 @@
 //! counted to the shared counters once per batch of events. Sockets are registered once, edge-triggered;
 //! a short read means that the socket is empty, so most events cost one `read`.
 //!
-//! Invariants: `opening` is the number of connections started and not settled (whole, or failed);
-//! every started connection settles once, and when the whole share has, the scenario is told.
+//! Which connection is opened when is [`Openings`]' business; when all have settled, the scenario is told.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, mpsc::Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender};
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sched::{CloneFlags, unshare};
 
-use super::connection::{Connection, Stage, Tally, Witness};
-use super::fleet::{Counters, FleetPlan, Notice, OPENING_MAX, Outcome, Phase};
+use super::connection::{Connection, Stage, Tally};
+use super::dialect::Rooms;
+use super::fleet::{Chosen, Counters, FleetPlan, Notice, Outcome, Phase};
+use super::openings::Openings;
 use super::publisher::Publisher;
 use super::source;
+use super::watch::{Stopwatch, Watch, Witness, histogram_us};
 
 /// The token of a worker's waker; connections are numbered from 0.
 pub const WAKE: Token = Token(usize::MAX);
@@ -28,6 +30,8 @@ pub const WAKE: Token = Token(usize::MAX);
 const BUFFER_BYTES: usize = 256 * 1024;
 /// Events taken per poll.
 const EVENTS_MAX: usize = 1024;
+/// Receive buffer of a connection that will stop reading: the least the kernel gives, doubled by it.
+const STALLING_RECEIVE_BYTES: usize = 2304;
 
 /// What a worker is given.
 pub struct Seat {
@@ -41,9 +45,12 @@ pub struct Seat {
     pub notices: Sender<Notice>,
     /// Wakes worker 0 when the last member's last message arrived elsewhere.
     pub publisher_waker: Arc<Waker>,
+    /// Where it keeps the delays of a paced run.
+    pub stopwatch: Option<Arc<Mutex<Stopwatch>>>,
 }
 
 /// A connection with its socket; `None` once it has ended.
+#[derive(Default)]
 struct Slot {
     stream: Option<TcpStream>,
     connection: Connection,
@@ -55,6 +62,8 @@ struct Fresh {
     whole: u64,
     failed: u64,
     dropped: u64,
+    back: u64,
+    failed_tries: u64,
     reads: u64,
     read_bytes: u64,
     tally: Tally,
@@ -64,10 +73,10 @@ struct Worker {
     seat: Seat,
     poll: Poll,
     slots: Vec<Slot>,
-    /// Connections this worker opens.
-    share: usize,
-    opening: usize,
+    openings: Openings,
     announced: bool,
+    /// When the chosen connections were told to return.
+    returning: Option<Instant>,
     buffer: Vec<u8>,
     outbound: Vec<u8>,
     fresh: Fresh,
@@ -90,13 +99,14 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
     let share = seat.plan.connections / threads + u64::from(seat.number < seat.plan.connections % threads);
     let publisher = seat.plan.publish.filter(|_| seat.number == 0).map(Publisher::new);
     let rooms = seat.plan.publish.map_or(1, |publish| publish.rooms);
+    let openings = Openings::new(share as usize, seat.plan.at_once_max, seat.plan.retry_after);
     let mut worker = Worker {
         seat,
         poll,
-        slots: Vec::with_capacity(share as usize),
-        share: share as usize,
-        opening: 0,
+        slots: (0..share).map(|_| Slot::default()).collect(),
+        openings,
         announced: false,
+        returning: None,
         buffer: vec![0; BUFFER_BYTES],
         outbound: Vec::new(),
         fresh: Fresh::default(),
@@ -114,22 +124,28 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
 impl Worker {
     fn run(&mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        let timeout = self.seat.plan.spin.then_some(Duration::ZERO);
+        let stopwatch = self.seat.stopwatch.clone();
         while self.seat.counters.phase() < Phase::Close as u8 {
+            self.drop_and_return();
             self.open();
             self.add_up();
             self.drive_publisher();
+            let timeout =
+                if self.seat.plan.spin { Some(Duration::ZERO) } else { self.openings.wait(Instant::now()) };
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 let interrupted = error.kind() == io::ErrorKind::Interrupted;
                 assert!(interrupted, "epoll_wait fails only for arguments that are ours: {error}");
                 continue;
             }
+            // Locked for the batch: the scenario asks rarely and waits a batch at most.
+            let mut stopwatch =
+                stopwatch.as_ref().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner));
             for event in &events {
                 if event.token() == WAKE {
                     continue;
                 }
                 let index = event.token().0;
-                if let Err(reason) = self.ready(index, event.is_read_closed()) {
+                if let Err(reason) = self.ready(index, event.is_read_closed(), &mut stopwatch) {
                     self.end(index, reason);
                 }
             }
@@ -137,28 +153,50 @@ impl Worker {
         self.add_up();
     }
 
-    /// Opens connections until [`OPENING_MAX`] are under way or the share is used up.
+    /// Opens connections as long as there is one to open and not too many are under way.
     fn open(&mut self) {
-        while self.opening < OPENING_MAX && self.slots.len() < self.share {
-            let index = self.slots.len();
-            let plan = &self.seat.plan;
-            // Neighbours in time take different source addresses, so all of them fill evenly.
-            let source =
-                (plan.source_ips > 0).then(|| source::source_address(self.number(index) % plan.source_ips));
-            let opened = source::connect(plan.address, source).and_then(|stream| {
-                let mut stream = TcpStream::from_std(stream);
-                let both = Interest::READABLE | Interest::WRITABLE;
-                self.poll.registry().register(&mut stream, Token(index), both)?;
-                Ok(stream)
-            });
-            self.opening += 1;
-            let (stream, failure) = match opened {
-                Ok(stream) => (Some(stream), None),
-                Err(error) => (None, Some(said("connect", &error))),
-            };
-            self.slots.push(Slot { stream, connection: Connection::new() });
-            if let Some(reason) = failure {
-                self.end(index, reason);
+        while let Some(index) = self.openings.next(Instant::now()) {
+            match self.start(index) {
+                Ok(stream) => {
+                    self.slots[index] = Slot { stream: Some(stream), connection: Connection::new() };
+                }
+                Err(error) => self.end(index, said("connect", &error)),
+            }
+        }
+    }
+
+    /// Starts to connect connection `index`.
+    fn start(&self, index: usize) -> io::Result<TcpStream> {
+        let plan = &self.seat.plan;
+        let number = self.number(index);
+        // Neighbours in time take different source addresses, so all of them fill evenly.
+        let source = (plan.source_ips > 0).then(|| source::source_address(number % plan.source_ips));
+        let stalls = matches!(plan.chosen, Chosen::Share(_)) && plan.chosen.has(number);
+        let receive_bytes = stalls.then_some(STALLING_RECEIVE_BYTES);
+        let mut stream = TcpStream::from_std(source::connect(plan.address, source, receive_bytes)?);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(index), both)?;
+        Ok(stream)
+    }
+
+    /// When told to, drops every chosen connection without a farewell, as a failing switch does, and
+    /// queues them to come back.
+    fn drop_and_return(&mut self) {
+        if self.returning.is_some() || !self.seat.counters.is_returning() {
+            return;
+        }
+        self.returning = Some(Instant::now());
+        self.outcome.returns_us = Some(histogram_us());
+        self.announced = false;
+        for index in 0..self.slots.len() {
+            if !self.seat.plan.chosen.has(self.number(index)) {
+                continue;
+            }
+            if let Some(stream) = self.slots[index].stream.take() {
+                // A reset instead of a FIN: no TIME_WAIT takes the port that the return may need. It
+                // fails only for a socket that is closed already.
+                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+                self.openings.reopen(index);
             }
         }
     }
@@ -169,8 +207,17 @@ impl Worker {
     }
 
     /// Handles one event of connection `index`. The error is why the connection ends.
-    fn ready(&mut self, index: usize, read_closed: bool) -> Result<(), String> {
+    fn ready(
+        &mut self,
+        index: usize,
+        read_closed: bool,
+        stopwatch: &mut Option<MutexGuard<'_, Stopwatch>>,
+    ) -> Result<(), String> {
         let number = self.number(index);
+        let stalled = self.seat.counters.is_stalling() && self.seat.plan.chosen.has(number);
+        if stalled && !read_closed {
+            return Ok(());
+        }
         let Some(Slot { stream: Some(stream), connection }) = self.slots.get_mut(index) else {
             return Ok(());
         };
@@ -195,12 +242,22 @@ impl Worker {
         if index == 0 && !self.unsent.is_empty() {
             self.flush_round()?;
         }
-        self.read(index, read_closed)
+        // What a stalled connection still finds when it is closed came too late by its own fault, and a
+        // connection that returned is not one that stayed.
+        let is_timed =
+            !stalled && (self.returning.is_none() || !self.seat.plan.chosen.has(self.number(index)));
+        self.read(index, read_closed, stopwatch.as_deref_mut().filter(|_| is_timed))
     }
 
     /// Reads until the socket of connection `index` is empty, which a short read shows, and answers.
-    fn read(&mut self, index: usize, read_closed: bool) -> Result<(), String> {
+    fn read(
+        &mut self,
+        index: usize,
+        read_closed: bool,
+        mut stopwatch: Option<&mut Stopwatch>,
+    ) -> Result<(), String> {
         let number = self.number(index);
+        let is_witness = self.seat.plan.publish.is_some() && index + 1 == self.slots.len();
         let Slot { stream: Some(stream), connection } = &mut self.slots[index] else { return Ok(()) };
         loop {
             let held = connection.partial.len();
@@ -219,13 +276,24 @@ impl Worker {
             self.fresh.read_bytes += came as u64;
             let bytes = &self.buffer[..held + came];
             let was_whole = connection.stage == Stage::Whole;
-            // The last connection of the share is this worker's witness.
-            let witness = (index + 1 == self.share).then_some(&mut self.witness);
+            let mut watch = match (&self.seat.plan.schedule, stopwatch.as_deref_mut()) {
+                (Some(schedule), Some(stopwatch)) => {
+                    Watch::Delay { stopwatch, now_us: schedule.us(Instant::now()) }
+                }
+                // The last connection of the share is this worker's witness.
+                _ if is_witness => Watch::Order(&mut self.witness),
+                _ => Watch::Count,
+            };
             let (script, tally) = (&self.seat.plan.script, &mut self.fresh.tally);
-            let taken = connection.receive(bytes, number, script, &mut self.outbound, tally, witness);
+            let taken = connection.receive(bytes, number, script, &mut self.outbound, tally, &mut watch);
             if !was_whole && connection.stage == Stage::Whole {
-                self.opening -= 1;
-                self.fresh.whole += 1;
+                self.openings.settled();
+                if let (Some(since), Some(returns_us)) = (self.returning, &mut self.outcome.returns_us) {
+                    self.fresh.back += 1;
+                    returns_us.saturating_record(since.elapsed().as_micros() as u64);
+                } else {
+                    self.fresh.whole += 1;
+                }
             }
             let rest = &bytes[taken?..];
             if held + rest.len() > 0 {
@@ -255,8 +323,12 @@ impl Worker {
             self.fresh.dropped += 1;
             &mut self.outcome.drops
         } else {
-            self.opening -= 1;
-            self.fresh.failed += 1;
+            self.openings.failed(index, Instant::now());
+            if self.returning.is_some() {
+                self.fresh.failed_tries += 1;
+            } else {
+                self.fresh.failed += 1;
+            }
             &mut self.outcome.failures
         };
         *reasons.entry(reason).or_default() += 1;
@@ -277,6 +349,8 @@ impl Worker {
             (&counters.whole, fresh.whole),
             (&counters.failed, fresh.failed),
             (&counters.dropped, fresh.dropped),
+            (&counters.back, fresh.back),
+            (&counters.failed_tries, fresh.failed_tries),
             (&counters.pings, fresh.tally.pings),
             (&counters.refusals, fresh.tally.refusals),
             (&counters.reads, fresh.reads),
@@ -284,7 +358,7 @@ impl Worker {
         ] {
             total.fetch_add(count, SeqCst);
         }
-        if !self.announced && self.opening == 0 && self.slots.len() == self.share {
+        if !self.announced && self.openings.is_done() {
             self.announced = true;
             // The scenario stops listening only when it has stopped caring.
             let _ = self.seat.notices.send(Notice::Opened);
@@ -338,12 +412,13 @@ impl Worker {
 
     fn finish(mut self) -> Outcome {
         let mut outcome = std::mem::take(&mut self.outcome);
-        if self.seat.plan.publish.is_some() {
-            let published = self.seat.counters.published.load(SeqCst);
-            for slot in self.slots.iter().filter(|slot| slot.stream.is_some()) {
-                let messages = u64::from(slot.connection.messages);
-                outcome.lost += published.saturating_sub(messages);
-                outcome.duplicated += messages.saturating_sub(published);
+        for (index, slot) in self.slots.iter().enumerate() {
+            let number = self.number(index);
+            // A chosen connection has missed messages because it was told to.
+            if slot.stream.is_some() && !self.seat.plan.chosen.has(number) {
+                let (due, got) = (self.messages_due(number), u64::from(slot.connection.messages));
+                outcome.lost += due.saturating_sub(got);
+                outcome.duplicated += got.saturating_sub(due);
             }
         }
         outcome.reordered = self.witness.reordered;
@@ -351,6 +426,19 @@ impl Worker {
         outcome.message_bytes = self.witness.message_bytes;
         outcome.rounds_us = self.publisher.take().map(|publisher| publisher.rounds_us);
         outcome
+    }
+}
+
+impl Worker {
+    /// Messages that connection `number` has received once everything published has arrived.
+    fn messages_due(&self, number: u64) -> u64 {
+        let published = self.seat.counters.published.load(SeqCst);
+        match self.seat.plan.script.rooms {
+            Rooms::None => 0,
+            Rooms::Each(_) => published,
+            // Publish `s` goes to room `s % rooms`.
+            Rooms::Spread(rooms) => (published + rooms - 1 - number % rooms) / rooms,
+        }
     }
 }
 

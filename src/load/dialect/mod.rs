@@ -158,6 +158,11 @@ impl Dialect {
         Ok(out)
     }
 
+    /// True if the path of the upgrade names the room: a connection is then in that one.
+    pub fn is_room_in_path(&self) -> bool {
+        matches!(self.joining, Joining::InPath)
+    }
+
     /// Good replies that make a connection whole after its greeting.
     pub fn replies_due(&self, rooms: Rooms) -> u16 {
         let (_, count) = rooms.of(0);

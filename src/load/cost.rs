@@ -1,0 +1,144 @@
+//! What a process spent between two moments, thread by thread, and which side was the bottleneck.
+//!
+//! A thread that computes all the time is a bottleneck however idle its process is on the whole. The
+//! kernel says for each thread how long it ran (`/proc/PID/task/TID/schedstat`).
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// A thread that ran this share of the time is saturated: the rest is what one look can be off.
+const SATURATED: f64 = 0.92;
+/// The machine is saturated when both sides together keep this share of its cores busy.
+const MACHINE_SATURATED: f64 = 0.95;
+
+/// Run time of every thread of a process at one moment.
+#[derive(Debug, Clone)]
+pub struct CostSample {
+    at: Instant,
+    threads: HashMap<u32, Duration>,
+}
+
+impl CostSample {
+    /// Looks at process `pid`; one that is gone has no threads.
+    pub fn of(pid: u32) -> Self {
+        let mut threads = HashMap::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let Some(thread) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let text = fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
+            let run_ns = text.split_ascii_whitespace().next().and_then(|word| word.parse().ok());
+            threads.insert(thread, Duration::from_nanos(run_ns.unwrap_or(0)));
+        }
+        Self { at: Instant::now(), threads }
+    }
+
+    /// Seconds from `before` to this look.
+    pub fn seconds_since(&self, before: &Self) -> f64 {
+        self.at.duration_since(before.at).as_secs_f64()
+    }
+
+    /// What was spent from `before` to this look.
+    pub fn since(&self, before: &Self) -> Cost {
+        let seconds = self.seconds_since(before);
+        let spent = self.threads.iter().map(|(thread, now)| {
+            now.saturating_sub(before.threads.get(thread).copied().unwrap_or_default()).as_secs_f64()
+        });
+        let (mut total, mut busiest) = (0.0, 0.0_f64);
+        for spent in spent {
+            total += spent;
+            busiest = busiest.max(spent);
+        }
+        if seconds <= 0.0 {
+            return Cost::default();
+        }
+        Cost { cpu_seconds: total, cores: total / seconds, busiest_thread: busiest / seconds }
+    }
+}
+
+/// What a process spent over some time.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Cost {
+    /// CPU time of its threads that were alive at the end.
+    pub cpu_seconds: f64,
+    /// The same per second: cores kept busy.
+    pub cores: f64,
+    /// Share of the time that its busiest thread ran, 0 to 1.
+    pub busiest_thread: f64,
+}
+
+/// What kept the figures from being better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bottleneck {
+    /// Nothing was saturated: the load was all there was.
+    None,
+    /// A thread of the server ran all the time.
+    Server,
+    /// A thread of the generator ran all the time, and none of the server's did.
+    Generator,
+    /// Both sides together used every core of this machine.
+    Machine,
+}
+
+impl Bottleneck {
+    /// Judges by what both sides spent, on a machine of `cores` cores.
+    pub fn judge(server: Option<Cost>, generator: Cost, cores: usize) -> Self {
+        let server = server.unwrap_or_default();
+        if server.cores + generator.cores >= MACHINE_SATURATED * cores as f64 {
+            Self::Machine
+        } else if server.busiest_thread >= SATURATED {
+            Self::Server
+        } else if generator.busiest_thread >= SATURATED {
+            Self::Generator
+        } else {
+            Self::None
+        }
+    }
+
+    /// A sentence for the table's reader.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::None => "nothing was saturated",
+            Self::Server => "the server was the bottleneck",
+            Self::Generator => "the generator was the bottleneck, not the server: give it more --threads",
+            Self::Machine => "the machine was: server and generator together used all of its cores",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(cores: f64, busiest_thread: f64) -> Cost {
+        Cost { cpu_seconds: cores, cores, busiest_thread }
+    }
+
+    #[test]
+    fn a_saturated_thread_is_a_bottleneck_however_idle_its_process_is() {
+        let judge = |server, generator| Bottleneck::judge(Some(server), generator, 8);
+        assert_eq!(judge(cost(0.5, 0.3), cost(0.5, 0.3)), Bottleneck::None);
+        assert_eq!(judge(cost(1.5, 0.99), cost(0.5, 0.3)), Bottleneck::Server);
+        assert_eq!(judge(cost(0.5, 0.3), cost(1.0, 0.99)), Bottleneck::Generator);
+        assert_eq!(judge(cost(1.5, 0.99), cost(1.5, 0.99)), Bottleneck::Server);
+        assert_eq!(judge(cost(4.0, 0.8), cost(3.9, 0.8)), Bottleneck::Machine);
+        assert_eq!(Bottleneck::judge(None, cost(1.0, 0.95), 8), Bottleneck::Generator);
+    }
+
+    #[test]
+    fn this_process_is_seen_to_run_and_one_that_is_gone_spends_nothing() {
+        let before = CostSample::of(std::process::id());
+        let mut sum = 0_u64;
+        while CostSample::of(std::process::id()).since(&before).cpu_seconds == 0.0 {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        let spent = CostSample::of(std::process::id()).since(&before);
+        assert!(spent.cores > 0.0 && spent.busiest_thread <= spent.cores);
+        let gone = CostSample::of(u32::MAX).since(&CostSample::of(u32::MAX));
+        assert_eq!(gone.cpu_seconds, 0.0);
+    }
+}

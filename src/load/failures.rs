@@ -1,0 +1,132 @@
+//! Why connections failed, in words that say what to do, and limits of this box that are known before.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+
+use super::report::number;
+use crate::host::capacity;
+
+/// Descriptors that the kernel needs for one connection with both ends on this machine.
+const FILES_PER_PAIR: u64 = 2;
+
+/// A sentence that names every reason with its count, and for known ones what helps.
+pub fn explain(whole: u64, connections: u64, reasons: &BTreeMap<String, u64>, target: SocketAddr) -> String {
+    let mut text = format!(
+        "only {} of {} connections became whole",
+        number(whole as f64, 0),
+        number(connections as f64, 0)
+    );
+    for (reason, count) in reasons {
+        text.push_str(&format!("\n  {} × {reason}", number(*count as f64, 0)));
+        if let Some(remedy) = remedy(reason, target) {
+            text.push_str(&format!(": {remedy}"));
+        }
+    }
+    if reasons.is_empty() {
+        text.push_str(": nothing moved for ten seconds, the server accepts no more or does not answer");
+    }
+    text
+}
+
+fn remedy(reason: &str, target: SocketAddr) -> Option<String> {
+    let known = [
+        ("ECONNREFUSED", format!("nothing listens at {target}; start the server or correct --target")),
+        (
+            "EADDRNOTAVAIL",
+            "the source addresses have no port left; give more --source-ips, or \
+             `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`"
+                .to_owned(),
+        ),
+        (
+            "EMFILE",
+            "a thread's descriptor table is full; give more --threads or raise `ulimit -Hn`".to_owned(),
+        ),
+        ("ENFILE", "the kernel's file table is full; raise it with `sysctl -w fs.file-max=N`".to_owned()),
+        (
+            "ENOSPC",
+            "epoll watches are used up; raise them with `sysctl -w fs.epoll.max_user_watches=N`".to_owned(),
+        ),
+        ("not HTTP", "whatever listens there does not speak WebSocket".to_owned()),
+        (
+            "refused: HTTP",
+            "the server speaks HTTP but takes no WebSocket at this path; correct the path of --target"
+                .to_owned(),
+        ),
+    ];
+    known.into_iter().find_map(|(sign, remedy)| reason.contains(sign).then_some(remedy))
+}
+
+/// Refuses what this box cannot hold, before it is begun: source ports and the kernel's tables.
+///
+/// `is_local` says that the other ends of the connections are on this machine too.
+///
+/// # Errors
+///
+/// The limit that binds, what it is, what is needed, and the command that raises it.
+pub fn check_box(connections: u64, source_ips: u64, is_local: bool) -> Result<(), String> {
+    let ports = ports_per_source();
+    let sources = source_ips.max(1);
+    if connections > ports.saturating_mul(sources) {
+        return Err(format!(
+            "{connections} connections need {} source ports on each of {sources} source addresses, and \
+             net.ipv4.ip_local_port_range has {ports}: give --source-ips {} or \
+             `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`",
+            connections.div_ceil(sources),
+            connections.div_ceil(ports.max(1))
+        ));
+    }
+    let (_, files_free, watches, _) = capacity::read_kernel();
+    let ends = if is_local { FILES_PER_PAIR } else { 1 };
+    for (name, free) in [("fs.file-max", files_free), ("fs.epoll.max_user_watches", watches)] {
+        if connections.saturating_mul(ends) > free {
+            let need = connections.saturating_mul(ends);
+            return Err(format!(
+                "{connections} connections need {need} of {name}, and {free} are free: \
+                 `sysctl -w {name}={}`",
+                need.saturating_mul(2)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Ports that the kernel chooses from for one source address.
+fn ports_per_source() -> u64 {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    parse_port_range(&text).unwrap_or(u64::MAX)
+}
+
+fn parse_port_range(text: &str) -> Option<u64> {
+    let mut ends = text.split_ascii_whitespace().map(str::parse::<u64>);
+    let (low, high) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    Some((high + 1).saturating_sub(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_named_with_its_count_and_what_helps() {
+        let reasons = BTreeMap::from([("connect: ECONNREFUSED".to_owned(), 1_500), ("odd".to_owned(), 2)]);
+        let text = explain(0, 1_502, &reasons, "127.0.0.1:9".parse().unwrap());
+        assert!(text.starts_with("only 0 of 1,502 connections became whole"), "{text}");
+        assert!(text.contains("1,500 × connect: ECONNREFUSED: nothing listens at 127.0.0.1:9"), "{text}");
+        assert!(text.ends_with("2 × odd"), "{text}");
+        assert!(explain(1, 2, &BTreeMap::new(), "127.0.0.1:9".parse().unwrap()).contains("nothing moved"));
+    }
+
+    #[test]
+    fn more_connections_than_source_ports_are_refused_with_both_ways_out() {
+        let error = check_box(10_000_000, 2, false).unwrap_err();
+        assert!(error.contains("--source-ips") && error.contains("ip_local_port_range"), "{error}");
+        assert_eq!(check_box(1, 0, true), Ok(()));
+    }
+
+    #[test]
+    fn a_port_range_counts_both_ends() {
+        assert_eq!(parse_port_range("32768\t60999\n"), Some(28_232));
+        assert_eq!(parse_port_range("x"), None);
+    }
+}

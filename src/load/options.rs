@@ -1,0 +1,27 @@
+//! What every scenario is told: which server, how it is reached, and where the answer goes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::dialect::Dialect;
+
+/// Options that every subcommand of `throng bench` takes.
+#[derive(Debug, Clone)]
+pub struct Common {
+    /// The server, or `None` to start one.
+    pub target: Option<String>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Arguments for a server that is started, split at spaces.
+    pub serve_args: String,
+    /// How it is spoken to.
+    pub dialect: Arc<Dialect>,
+    /// Loopback addresses to connect from, or as many as make ports cheap.
+    pub source_ips: Option<u64>,
+    /// Threads that hold the connections, or as few as the descriptor limit allows.
+    pub threads: Option<u64>,
+    /// Where the report goes as JSON.
+    pub json: Option<PathBuf>,
+    /// Where it goes as HTML.
+    pub report: Option<PathBuf>,
+}
