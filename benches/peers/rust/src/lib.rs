@@ -11,14 +11,19 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
 /// Messages that wait for one member before it counts as too slow: a burst that a publisher's task brings
 /// before the scheduler lets members' tasks run is not their fault. The queue grows only as it fills.
 const QUEUE_MESSAGES_MAX: usize = 16 * 1_024;
+
+/// Connections that wait to be accepted. `TcpListener::bind` takes 128, and what a storm brings beyond
+/// that tries again a second later.
+const BACKLOG: u32 = 4_096;
 
 /// What a client's text asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,7 +144,10 @@ where
     rlimit::increase_nofile_limit(u64::MAX)?;
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(0);
     tokio::runtime::Builder::new_multi_thread().enable_io().build()?.block_on(async {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+        let listener = socket.listen(BACKLOG)?;
         println!("ready {} {}", listener.local_addr()?.port(), std::process::id());
         for id in 0.. {
             match listener.accept().await {
