@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::fleet::Notice;
-use super::freeze;
+use super::{freeze, server};
 
 /// Turns the first SIGINT or SIGTERM into [`Notice::Interrupted`]; the second ends the process as usual.
 ///
@@ -27,6 +27,7 @@ pub fn watch(notices: Sender<Notice>) -> Result<(), String> {
         if signals.wait().is_ok() {
             // No destructor runs from here on.
             freeze::thaw();
+            server::end_child();
             std::process::exit(130);
         }
     };

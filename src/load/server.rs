@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,18 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 const METRICS_MAX: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
 const STOP_LOOK: Duration = Duration::from_millis(5);
+
+/// The child that runs now, for [`end_child`]; 0 for none. A run has one at a time.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// Asks the child to end, where the process ends without running destructors. It is not waited for.
+pub fn end_child() {
+    let number = CHILD.swap(0, SeqCst);
+    if number > 0 {
+        // Fails only for a child that has ended by itself.
+        let _ = kill(Pid::from_raw(number), Signal::SIGTERM);
+    }
+}
 
 /// A child server, ended by SIGTERM when this is dropped.
 pub struct ChildServer {
@@ -66,6 +79,7 @@ impl ChildServer {
         command.process_group(0);
         let mut child = with_open_signals(|| command.spawn())
             .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
+        CHILD.store(child.id() as i32, SeqCst);
         let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
         let mut server = Self { child, url: String::new(), admin: None, last_line: None };
         let mut lines = BufReader::new(stdout).lines();
@@ -104,6 +118,8 @@ impl ChildServer {
             return Ok(status);
         }
         freeze::thaw();
+        // Another child may run by now; that one is not this one's to forget.
+        let _ = CHILD.compare_exchange(self.child.id() as i32, 0, SeqCst, SeqCst);
         // It was not waited for, so the number is still its own.
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
         let end = Instant::now() + STOP_MAX;
