@@ -38,6 +38,8 @@ pub struct HeartbeatOptions {
     pub ping_interval_ms: u64,
     /// Seconds to measure.
     pub seconds: f64,
+    /// Receive without sleeping, so that no ping has to wake the generator.
+    pub spin: bool,
 }
 
 /// The answer. Server figures are absent when its process is unknown.
@@ -114,7 +116,8 @@ fn measure(
     let rooms = if dialect.is_room_in_path() { Rooms::Spread(1) } else { Rooms::None };
     let script = Script::new(dialect, rooms, Identity::Anonymous, &server.target)?;
     let plan = FleetPlan::new(server.target.address, script, options.connections, threads);
-    let plan = FleetPlan { source_ips: common.source_ips.unwrap_or(plan.source_ips), ..plan };
+    let plan =
+        FleetPlan { source_ips: common.source_ips.unwrap_or(plan.source_ips), spin: options.spin, ..plan };
     let origin = Origin::now(&server.url, threads as usize, plan.source_ips);
     let fleet = Fleet::start(plan, sender)?;
     let (mut waited, _) = progress::until_open(&fleet, notices, options.connections);

@@ -65,6 +65,9 @@ pub struct HeartbeatArgs {
     /// Seconds to measure
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
+    /// Receive without sleeping: the server's pings then wake nobody, as if the clients were elsewhere
+    #[arg(long)]
+    spin: bool,
 }
 
 impl From<FloorArgs> for FloorOptions {
@@ -91,6 +94,7 @@ impl From<HeartbeatArgs> for HeartbeatOptions {
             connections: args.connections,
             ping_interval_ms: args.ping_interval_ms,
             seconds: args.seconds,
+            spin: args.spin,
         }
     }
 }
