@@ -63,14 +63,14 @@ pub fn run(bench: &mut Bench) {
             (0..1_000).for_each(|key| state.wheel.set(key, state.now_ms, TICK_MS));
             state.now_ms += 2 * TICK_MS;
         },
-        |state| state.wheel.expire(black_box(state.now_ms), &mut state.due),
+        |state| state.wheel.expire(black_box(state.now_ms), usize::MAX, &mut state.due),
     );
     bench.work("wheel", "tick with none due", None, State::new(0), |state| {
         state.now_ms += TICK_MS;
-        state.wheel.expire(black_box(state.now_ms), &mut state.due);
+        state.wheel.expire(black_box(state.now_ms), usize::MAX, &mut state.due);
     });
     bench.work("wheel", "turn within a tick", None, State::new(1_024), |state| {
-        state.wheel.expire(black_box(state.now_ms), &mut state.due);
+        state.wheel.expire(black_box(state.now_ms), usize::MAX, &mut state.due);
     });
     let mut far = State::new(0);
     far.wheel.set(0, 0, HORIZON_MS);

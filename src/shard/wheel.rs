@@ -6,7 +6,8 @@
 //! Invariants:
 //! - a key is in at most one slot's list, and `occupied` has the bit of exactly the non-empty slots
 //!   and `words` that of exactly the words of `occupied` that are not zero;
-//! - a timer never fires early, and at most one tick late as far as the wheel is concerned.
+//! - a timer never fires early, but for one near the horizon that was set while the wheel was behind,
+//!   which may by as much; and at most one tick late as far as the wheel is concerned.
 //!
 //! Absent on purpose: the clock (milliseconds arrive as arguments) and what a timer is for.
 
@@ -107,24 +108,24 @@ impl Wheel {
         self.nodes.get(key as usize).is_some_and(|node| node.prev != NIL)
     }
 
-    /// Appends every key whose time came to `due` and takes its timer away.
-    pub fn expire(&mut self, now_ms: u64, due: &mut Vec<u32>) {
+    /// Appends keys whose time came to `due`, until it has `due_max`, and takes their timers away. While
+    /// there are more, [`Wheel::next_ms`] is 0.
+    pub fn expire(&mut self, now_ms: u64, due_max: usize, due: &mut Vec<u32>) {
         let now = now_ms / TICK_MS;
         // After a stall longer than the wheel every slot is due once.
-        let until = now.min(self.tick + SLOTS);
-        while self.tick < until {
-            self.tick += 1;
-            let slot = (self.tick % SLOTS) as usize;
-            let mut key = std::mem::replace(&mut self.heads[slot], NIL);
-            self.vacate(slot);
-            while key != NIL {
+        self.tick = self.tick.max(now.saturating_sub(SLOTS));
+        while self.tick < now {
+            let slot = ((self.tick + 1) % SLOTS) as usize;
+            while self.heads[slot] != NIL {
+                if due.len() >= due_max {
+                    return;
+                }
+                let key = self.heads[slot];
+                self.cancel(key);
                 due.push(key);
-                let node = &mut self.nodes[key as usize];
-                key = std::mem::replace(&mut node.next, NIL);
-                node.prev = NIL;
             }
+            self.tick += 1;
         }
-        self.tick = now.max(self.tick);
     }
 
     /// Milliseconds from `now_ms` until the next timer can fire; `None` without timers.
@@ -174,7 +175,7 @@ mod tests {
 
     fn expired(wheel: &mut Wheel, now_ms: u64) -> Vec<u32> {
         let mut due = Vec::new();
-        wheel.expire(now_ms, &mut due);
+        wheel.expire(now_ms, usize::MAX, &mut due);
         due.sort_unstable();
         due
     }
@@ -186,6 +187,28 @@ mod tests {
         assert!(expired(&mut wheel, 1_499).is_empty());
         assert_eq!(expired(&mut wheel, 1_500 + TICK_MS), [3]);
         assert!(expired(&mut wheel, 100_000).is_empty());
+    }
+
+    #[test]
+    fn a_batch_leaves_the_rest_due_at_once_and_nothing_fires_twice() {
+        let mut wheel = Wheel::new(0);
+        for key in 0..10 {
+            wheel.set(key, 0, 1_000 + u64::from(key % 2) * TICK_MS);
+        }
+        let (mut all, mut due) = (Vec::new(), Vec::new());
+        while wheel.next_ms(2_000) == Some(0) {
+            wheel.expire(2_000, 3, &mut due);
+            assert!((1..=3).contains(&due.len()));
+            // One that is cancelled, or set again, before its turn does not fire.
+            wheel.cancel(0);
+            if wheel.is_set(9) {
+                wheel.set(9, 2_000, 1_000);
+            }
+            all.append(&mut due);
+        }
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(expired(&mut wheel, 3_200), [9]);
     }
 
     #[test]
