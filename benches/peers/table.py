@@ -63,6 +63,10 @@ def columns(session):
         result += [("server CPU µs per connect", "connects",
                     lambda report: report.get("server_cpu_us_per_connect"), 1),
                    ("accepts/s", "connects", lambda report: report.get("connects_per_second"), 0)]
+    if "storm" in session.options.scenarios:
+        result += [("server CPU µs per connect in a storm", "storm",
+                    lambda report: report.get("server_cpu_us_per_connect"), 1),
+                   ("back per second in a storm", "storm", lambda report: report.get("connects_per_second"), 0)]
     return result
 
 
@@ -169,9 +173,9 @@ def header(session):
         f"load average {here['load_before']} before, {here['load_after']} after",
         *(f"{name}: {version}" for name, version in session.versions.items()),
         f"{pairs}; fanout: {options.members} members and the publisher, {size}{options.seconds:g} s "
-        f"a run, the generator {spin}; idle and connects: {options.connections} connections; {pinned}",
+        f"a run, the generator {spin}; idle, connects and storm: {options.connections} connections; {pinned}",
         "figures are medians; in brackets the median of the ratios of neighbouring runs, throng (1 shard) "
-        "divided by this server: below 1, throng costs less; for deliveries/s and accepts/s above 1, throng does more",
+        "divided by this server: below 1, throng costs less; for what is per second above 1, throng does more",
         *shorter, *session.notes,
     ]
     return "\n".join(f"- {line}" for line in lines)
@@ -196,7 +200,7 @@ def document(session):
 def without_curves(run):
     """A run as it is kept: what its figures were made of would be a hundred times as long."""
     if isinstance(run, dict):
-        return {key: without_curves(part) for key, part in run.items() if key not in ("distribution", "moments", "samples")}
+        return {key: without_curves(part) for key, part in run.items() if key not in ("distribution", "moments", "samples", "curve", "timeline", "whole_over_time")}
     return run
 
 

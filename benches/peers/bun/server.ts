@@ -5,12 +5,13 @@
 // and is answered `joined`; any other text `ROOM PAYLOAD` reaches all members of that room as it is,
 // the sender too.
 //
-// PORT (environment, default 0: any free one). Prints `ready PORT PID` once it listens.
+// PORT (environment, default 0: any free one); REUSE_PORT=1 lets several processes share it. Prints `ready PORT PID` once it listens.
 // Bun raises its limit of descriptors to the hard one by itself.
 
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: Number(process.env.PORT ?? 0),
+  reusePort: process.env.REUSE_PORT === "1",
   fetch(request, server) {
     if (server.upgrade(request)) return;
     return new Response("this server speaks WebSocket only\n", { status: 426 });
@@ -22,8 +23,8 @@ const server = Bun.serve({
     message(member, text) {
       if (typeof text !== "string") return;
       const space = text.indexOf(" ");
-      if (text.startsWith("join ")) {
-        for (const room of text.slice(space + 1).split(" ")) member.subscribe(`room-${room}`);
+      if (text === "join" || text.startsWith("join ")) {
+        for (const room of text.split(" ").slice(1)) member.subscribe(`room-${room}`);
         member.send("joined");
         return;
       }

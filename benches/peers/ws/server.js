@@ -31,9 +31,9 @@ server.on("connection", (member) => {
   });
   member.on("message", (data) => {
     const space = data.indexOf(" ");
-    const first = data.toString("latin1", 0, space);
+    const first = data.toString("latin1", 0, space < 0 ? data.length : space);
     if (first === "join") {
-      for (const room of data.toString("latin1", space + 1).split(" ")) {
+      for (const room of data.toString("latin1").split(" ").slice(1)) {
         if (!rooms.has(room)) rooms.set(room, new Set());
         rooms.get(room).add(member);
       }

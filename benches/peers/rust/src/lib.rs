@@ -41,7 +41,7 @@ pub const JOINED: &str = "joined";
 
 /// Tells what `text` asks for.
 pub fn parse(text: &str) -> Said {
-    let Some((first, rest)) = text.split_once(' ') else { return Said::Nonsense };
+    let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
     if first == "join" {
         let rooms: Result<_, _> = rest.split_whitespace().map(str::parse).collect();
         return rooms.map_or(Said::Nonsense, Said::Join);
@@ -171,6 +171,7 @@ mod tests {
     fn a_text_is_a_join_a_publish_or_nonsense() {
         assert_eq!(parse("join 0 1 2"), Said::Join(vec![0, 1, 2]));
         assert_eq!(parse("7 {\"seq\":\"1\"} x"), Said::Publish(7));
+        assert_eq!(parse("join"), Said::Join(Vec::new()));
         assert_eq!(parse("join x"), Said::Nonsense);
         assert_eq!(parse("hello"), Said::Nonsense);
     }
