@@ -1,21 +1,29 @@
 //! The load generator behind `throng bench`: many real client connections from one process, and what
 //! they cost on both sides.
 //!
-//! It measures any WebSocket server, so it knows nothing of throng's own: frames, the upgrade and the
-//! dialects are its own few lines, written for a client that counts rather than reads. From the inside
-//! out:
+//! It measures any WebSocket server, so it knows nothing of throng's own: the upgrade and the dialects
+//! are its own, written for a client that counts rather than reads. From the inside out:
 //! - [`frame`], [`dialect`], [`target`]: bytes, without sockets;
 //! - [`connection`]: one connection's progress from upgrade to counting, without its socket;
-//! - [`watch`]: what is looked at in a message;
-//! - [`source`], [`openings`], [`worker`], [`publisher`], [`pacer`], [`fleet`]: sockets and threads;
-//! - [`probe`], [`cost`], [`kernel`], [`account`], [`server`], [`freeze`], [`interrupt`]: the measured process,
-//!   the machine, the user;
+//! - [`watch`], [`percentiles`]: what is looked at in a message, and how times are told;
+//! - [`source`], [`openings`], [`worker`], [`fleet`]: sockets and the threads that hold them;
+//! - [`publisher`], [`pacer`]: who publishes, in a closed loop inside a worker or by a schedule on a thread
+//!   of its own;
+//! - [`probe`], [`cost`], [`kernel`], [`account`], [`server`], [`freeze`], [`failures`], [`interrupt`]: the
+//!   measured process, the machine, the user;
 //! - [`bare`]: the server that measured ones are compared with;
-//! - [`idle`], [`fanout`], [`floor`], [`heartbeat`], [`progress`], [`report`]: one question each, and its answer
-//!   as a table and as JSON.
+//! - [`steady`]: rooms under a schedule, one window after another; [`paced`], [`ceiling`], [`slow`] and
+//!   [`storm`] are questions to it;
+//! - [`idle`], [`fanout`], [`floor`], [`heartbeat`]: the other questions;
+//! - [`options`], [`progress`], [`report`]: what every question is told, how its waiting is seen, and its
+//!   answer as a table, as JSON and as a page.
 //!
-//! Absent on purpose: retries (a failed connection is counted by its reason and stays failed) and
-//! pacing (both scenarios are closed loops).
+//! Invariants: a figure of the server is taken from outside (`/proc`, the kernel's counts), so it is the
+//! same for every server; only messages per write are throng's own count. What a scenario cannot know is
+//! absent, never zero.
+//!
+//! Absent on purpose: retries, except in a storm (elsewhere a failed connection is counted by its reason
+//! and stays failed), TLS and compression (they would measure a library).
 
 pub mod account;
 mod account_page;
