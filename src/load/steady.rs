@@ -188,6 +188,8 @@ impl<'a> Steady<'a> {
 
     /// Ends a window during which `readers` members were reading.
     pub fn finish(&self, begun: &Begun, readers: u64) -> Window {
+        // Who was saturated shows while publishes came, not while the last messages are waited for.
+        let bottleneck = self.bottleneck(begun);
         let paced = self.pacer.stop();
         let deliveries_due = (paced.published as f64 * readers as f64 / self.plan.rooms as f64) as u64;
         self.await_arrival(begun.messages + deliveries_due);
@@ -218,7 +220,7 @@ impl<'a> Steady<'a> {
             client_cpu_ns_per_delivery: per(client.cpu_seconds * 1e9, deliveries),
             messages_per_read: per(deliveries as f64, counters.reads.load(SeqCst) - begun.reads),
             messages_per_write: writes.and_then(|(after, before)| after.messages_per_write_since(before)),
-            bottleneck: Bottleneck::judge(server, client, self.cores),
+            bottleneck,
             publishing_ended: paced.ended,
         }
     }
@@ -239,6 +241,12 @@ impl<'a> Steady<'a> {
             before = messages;
             Line { text, moved: self.pacer.ended().is_none() }
         })
+    }
+
+    fn bottleneck(&self, begun: &Begun) -> Bottleneck {
+        let server = self.server.probe.zip(begun.server.as_ref());
+        let server = server.map(|(probe, before)| CostSample::of(probe.pid()).since(before));
+        Bottleneck::judge(server, CostSample::of(std::process::id()).since(&begun.own), self.cores)
     }
 
     /// Publishes answered with an error so far.

@@ -54,7 +54,7 @@ impl PacedReport {
     pub fn page(&self) -> Page {
         let window = &self.window;
         let subtitle = format!(
-            "{} rooms of {} members, {} publishes per second, payloads of {} bytes",
+            "rooms: {}, members of each: {}; {} publishes per second, payloads of {} bytes",
             count(self.rooms),
             count(self.members_per_room),
             number(window.publishes_per_second, 1),
@@ -84,7 +84,7 @@ impl CeilingReport {
     /// The report for a browser.
     pub fn page(&self) -> Page {
         let subtitle = format!(
-            "{} rooms of {} members, payloads of {} bytes, p99 at most {} ms",
+            "rooms: {}, members of each: {}; payloads of {} bytes, p99 at most {} ms",
             count(self.rooms),
             count(self.members_per_room),
             self.payload_bytes,
@@ -140,7 +140,7 @@ impl SlowReport {
     /// The report for a browser.
     pub fn page(&self) -> Page {
         let subtitle = format!(
-            "{} rooms of {} members, {} of them stop reading; {} publishes per second, payloads of {} bytes",
+            "rooms: {}, members of each: {}; {} of them stop reading; {} publishes per second, payloads of {} bytes",
             count(self.rooms),
             count(self.members_per_room),
             count(self.stalled),
