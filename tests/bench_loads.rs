@@ -109,8 +109,12 @@ fn a_target_that_cannot_be_measured_is_told_from_another() {
     ];
     for (address, said) in cases {
         let target = format!("--target ws://{address}/x");
-        for scenario in ["idle --connections 3 --hold 0", "fanout --members 3", "fanout --members 3 --rate 5"]
-        {
+        for scenario in [
+            "idle --connections 3 --hold 0",
+            "fanout --members 3",
+            "fanout --members 3 --rate 5",
+            "storm --connections 3 --stayers 1",
+        ] {
             let stderr = refusal(&format!("{scenario} {target}"));
             assert!(stderr.contains(said), "{scenario} {target}: {stderr}");
         }

@@ -44,6 +44,9 @@ pub enum Bench {
     BareServer(BareServerArgs),
 }
 
+/// Longest time to hold connections: a year, after which sums of times could pass their types.
+const HOLD_SECONDS_MAX: u64 = 31_536_000;
+
 /// Which server, and how the generator reaches it.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
@@ -127,7 +130,7 @@ pub struct IdleArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
     /// Seconds to hold the connections once they are open
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(..=HOLD_SECONDS_MAX))]
     hold: u64,
     /// Rooms, each connection joins one [default: one per 1000 connections]
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..))]

@@ -124,7 +124,7 @@ pub fn run(options: &CeilingOptions) -> Result<(), String> {
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let common = &options.common;
-    let members = options.rooms * options.members;
+    let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
     let plan = SteadyPlan {
         rooms: options.rooms,

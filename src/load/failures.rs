@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 
+use super::progress::Waited;
 use super::report::number;
 use crate::host::capacity;
 
@@ -27,6 +28,21 @@ pub fn explain(whole: u64, connections: u64, reasons: &BTreeMap<String, u64>, ta
         text.push_str(": nothing moved for ten seconds, the server accepts no more or does not answer");
     }
     text
+}
+
+/// Why a run ends that could not open all of its connections: [`explain`], or that the user ended it.
+pub fn not_open(
+    waited: Waited,
+    whole: u64,
+    connections: u64,
+    reasons: &BTreeMap<String, u64>,
+    target: SocketAddr,
+) -> String {
+    if waited != Waited::Interrupted {
+        return explain(whole, connections, reasons, target);
+    }
+    let [whole, connections] = [whole, connections].map(|count| number(count as f64, 0));
+    format!("interrupted while {whole} of {connections} connections were whole: nothing is measured yet")
 }
 
 fn remedy(reason: &str, target: SocketAddr) -> Option<String> {
@@ -115,6 +131,13 @@ mod tests {
         assert!(text.contains("1,500 × connect: ECONNREFUSED: nothing listens at 127.0.0.1:9"), "{text}");
         assert!(text.ends_with("2 × odd"), "{text}");
         assert!(explain(1, 2, &BTreeMap::new(), "127.0.0.1:9".parse().unwrap()).contains("nothing moved"));
+    }
+
+    #[test]
+    fn a_user_who_ends_the_opening_is_not_told_that_the_server_failed() {
+        let said = |waited| not_open(waited, 1, 1_200, &BTreeMap::new(), "127.0.0.1:9".parse().unwrap());
+        assert!(said(Waited::Interrupted).starts_with("interrupted while 1 of 1,200"));
+        assert!(said(Waited::Stalled).contains("nothing moved"));
     }
 
     #[test]

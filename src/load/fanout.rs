@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::connection::Script;
 use super::dialect::{Dialect, Identity, Rooms};
-use super::failures::explain;
+use super::failures::not_open;
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
 use super::interrupt;
 use super::paced::check_payload;
@@ -204,7 +204,7 @@ fn measure(
     notices: &mpsc::Receiver<Notice>,
 ) -> Result<FanoutReport, String> {
     let own = Probe::own()?;
-    let receivers = options.members + 1;
+    let receivers = options.members.saturating_add(1);
     let threads = options.threads.map_or_else(|| Fleet::threads_needed(receivers), Ok)?;
     let plan = plan(options, in_flight, server, receivers, threads)?;
     let origin = Origin::now(&server.url, threads as usize, plan.source_ips);
@@ -213,7 +213,7 @@ fn measure(
     let whole = fleet.counters.whole.load(SeqCst);
     if waited != Waited::Done || whole < receivers {
         let reasons = fleet.close().failures;
-        return Err(explain(whole, receivers, &reasons, server.target.address));
+        return Err(not_open(waited, whole, receivers, &reasons, server.target.address));
     }
 
     let mut seen = 0;
@@ -234,8 +234,10 @@ fn measure(
     }
     let to = Moment::now(&fleet, server, own);
     fleet.enter(Phase::Drain);
-    if waited == Waited::Done {
-        waited = progress::wait(notices, |notice| *notice == Notice::Drained, || line(&fleet));
+    if waited != Waited::Stalled {
+        // After a Ctrl-C too: what is on its way when connections close would count as lost.
+        let drained = progress::wait(notices, |notice| *notice == Notice::Drained, || line(&fleet));
+        waited = if waited == Waited::Done { drained } else { waited };
     }
     let refused = fleet.counters.refusals.load(SeqCst);
     let outcome = fleet.close();

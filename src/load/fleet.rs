@@ -53,7 +53,7 @@ pub struct FleetPlan {
     pub schedule: Option<Arc<Schedule>>,
     /// Connections under way at once per worker.
     pub at_once_max: usize,
-    /// Time until a failed connection is tried again; `None`: it stays failed.
+    /// Time until a connection that was told to return and failed is tried again; `None`: it stays failed.
     pub retry_after: Option<Duration>,
     /// Connections that an order is for.
     pub chosen: Chosen,
@@ -317,6 +317,12 @@ impl Fleet {
             all.merge(&std::mem::take(&mut stopwatch.timings));
         }
         all
+    }
+
+    /// Messages timed since [`Fleet::take_timings`] was last called.
+    pub fn timed(&self) -> u64 {
+        let stopwatches = self.stopwatches.iter();
+        stopwatches.map(|it| it.lock().unwrap_or_else(PoisonError::into_inner).timings.delays_us.len()).sum()
     }
 
     fn wake(&self) {

@@ -246,7 +246,7 @@ fn send(
     sender: &Sender<Notice>,
     notices: &Receiver<Notice>,
 ) -> Result<(), String> {
-    let receivers = options.members + 1;
+    let receivers = options.members.saturating_add(1);
     let server = bare_server(1)?;
     let own = Probe::own()?;
     let threads = options.threads.unwrap_or(1);
@@ -289,8 +289,10 @@ fn send(
     }
     let to = look();
     fleet.enter(Phase::Drain);
-    if waited == Waited::Done {
-        waited = progress::wait(notices, |notice| *notice == Notice::Drained, || line(&fleet));
+    if waited != Waited::Stalled {
+        // After a Ctrl-C too: what is on its way when connections close would count as lost.
+        let drained = progress::wait(notices, |notice| *notice == Notice::Drained, || line(&fleet));
+        waited = if waited == Waited::Done { drained } else { waited };
     }
     let outcome = fleet.reset();
     report.interrupted |= waited == Waited::Interrupted;

@@ -23,18 +23,23 @@ pub struct Openings {
 }
 
 impl Openings {
-    /// A queue of `share` new connections, `at_once_max` of them under way at once. A failed one is
-    /// tried again `retry_after` later, or stays failed.
-    pub fn new(share: usize, at_once_max: usize, retry_after: Option<Duration>) -> Self {
+    /// A queue of `share` new connections, `at_once_max` of them under way at once. A failed one stays
+    /// failed.
+    pub fn new(share: usize, at_once_max: usize) -> Self {
         Self {
             share,
             at_once_max,
-            retry_after,
+            retry_after: None,
             opened: 0,
             under_way: 0,
             returning: VecDeque::new(),
             retries: VecDeque::new(),
         }
+    }
+
+    /// From now on a failed connection is tried again `after` its failure; `None`: it stays failed.
+    pub fn retry_after(&mut self, after: Option<Duration>) {
+        self.retry_after = after;
     }
 
     /// The connection to open now, if there is one and enough others have settled.
@@ -92,7 +97,7 @@ mod tests {
 
     #[test]
     fn no_more_are_under_way_than_allowed_and_each_is_handed_out_once() {
-        let (mut openings, now) = (Openings::new(3, 2, None), Instant::now());
+        let (mut openings, now) = (Openings::new(3, 2), Instant::now());
         assert_eq!((openings.next(now), openings.next(now), openings.next(now)), (Some(0), Some(1), None));
         openings.settled();
         assert_eq!((openings.next(now), openings.next(now)), (Some(2), None));
@@ -105,7 +110,8 @@ mod tests {
     #[test]
     fn a_failed_one_is_tried_again_after_its_wait_and_one_that_returns_goes_before_it() {
         let (after, now) = (Duration::from_secs(1), Instant::now());
-        let mut openings = Openings::new(2, 8, Some(after));
+        let mut openings = Openings::new(2, 8);
+        openings.retry_after(Some(after));
         while openings.next(now).is_some() {}
         openings.settled();
         openings.failed(0, now);

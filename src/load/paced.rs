@@ -16,6 +16,7 @@ use super::progress::Waited;
 use super::report::{Origin, Outputs, Table, number};
 use super::server::Server;
 use super::steady::{Steady, SteadyPlan, Window};
+use super::worker::BUFFER_BYTES;
 
 /// What to run.
 pub struct PacedOptions {
@@ -64,15 +65,25 @@ pub struct PacedReport {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// Refuses a payload that cannot carry its number.
+/// Longest payload: with its envelope it fits in a worker's buffer.
+pub const PAYLOAD_BYTES_MAX: usize = 192 * 1024;
+
+const _: () = assert!(PAYLOAD_BYTES_MAX < BUFFER_BYTES);
+
+/// Refuses a payload that cannot carry its number or that no connection could receive.
 ///
 /// # Errors
 ///
-/// It is too short.
+/// It is too short or too long.
 pub fn check_payload(payload_bytes: usize) -> Result<(), String> {
     if payload_bytes < PAYLOAD_BYTES_MIN {
         return Err(format!(
             "--payload-bytes {payload_bytes}: a payload needs {PAYLOAD_BYTES_MIN} bytes for its sequence number"
+        ));
+    }
+    if payload_bytes > PAYLOAD_BYTES_MAX {
+        return Err(format!(
+            "--payload-bytes {payload_bytes}: at most {PAYLOAD_BYTES_MAX}; a generator's buffer must hold a message"
         ));
     }
     Ok(())
@@ -90,7 +101,7 @@ pub fn run(options: &PacedOptions) -> Result<(), String> {
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let common = &options.common;
-    let members = options.rooms * options.members;
+    let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
     let plan = SteadyPlan {
         rooms: options.rooms,

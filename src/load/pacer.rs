@@ -31,6 +31,8 @@ const UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SETUP_MAX: Duration = Duration::from_secs(10);
 /// Longest sleep of the pacer: how late it may see an order or a ping.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
+/// Sleep while a server takes no more of what waits: how late the next part of it may leave.
+const RETRY_AFTER: Duration = Duration::from_micros(200);
 
 /// When each publish was due, shared by the pacer and the workers.
 #[derive(Debug)]
@@ -198,10 +200,7 @@ struct Run {
 impl Run {
     fn run(&mut self, orders: &Receiver<Order>) {
         loop {
-            let wait = self.pace.as_ref().map_or(SLEEP_MAX, |pace| {
-                pace.due().saturating_duration_since(Instant::now()).min(SLEEP_MAX)
-            });
-            match orders.recv_timeout(wait) {
+            match orders.recv_timeout(self.sleep(Instant::now())) {
                 Ok(Order::Start(per_second)) => {
                     self.pace = Some(Pace {
                         started: Instant::now(),
@@ -221,6 +220,17 @@ impl Run {
             self.publish_due();
             self.exchange();
         }
+    }
+
+    /// How long nothing is to be done: until the next publish is due, if one may be written then.
+    fn sleep(&self, now: Instant) -> Duration {
+        if self.publishers.iter().any(Publisher::is_full) {
+            return RETRY_AFTER;
+        }
+        let is_writing = self.publishers.iter().any(|publisher| !publisher.unsent.is_empty());
+        let longest = if is_writing { RETRY_AFTER } else { SLEEP_MAX };
+        let pace = self.pace.as_ref().filter(|_| !self.publishers.is_empty());
+        pace.map_or(longest, |pace| pace.due().saturating_duration_since(now).min(longest))
     }
 
     fn stop(&mut self) -> Paced {
@@ -305,8 +315,13 @@ impl Publisher {
         plan.script.upgrade_request(number, &mut request);
         publisher.stream.write_all(&request).map_err(said)?;
         publisher.connection.stage = Stage::Upgrading;
+        let end = Instant::now() + SETUP_MAX;
         while publisher.connection.stage != Stage::Whole {
-            publisher.read_once(number, plan, &mut Tally::default())?;
+            if Instant::now() >= end {
+                return Err(format!("the publishing connection to {}: {}", plan.address, no_answer()));
+            }
+            let read = publisher.read_once(number, plan, &mut Tally::default());
+            read.map_err(|reason| format!("the publishing connection to {}: {reason}", plan.address))?;
             let unsent = std::mem::take(&mut publisher.unsent);
             publisher.stream.write_all(&unsent).map_err(said)?;
         }
@@ -355,7 +370,7 @@ impl Publisher {
                 return Ok(false);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(format!("no answer within {} s", SETUP_MAX.as_secs()));
+                return Err(no_answer());
             }
             Err(error) => return Err(format!("read: {error}")),
         };
@@ -371,6 +386,10 @@ impl Publisher {
         self.connection.partial = bytes[taken..].into();
         Ok(true)
     }
+}
+
+fn no_answer() -> String {
+    format!("not whole within {} s: the server does not answer", SETUP_MAX.as_secs())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::connection::Script;
 use super::cost::{Bottleneck, Cost, CostSample};
 use super::dialect::{Identity, Rooms};
-use super::failures::explain;
+use super::failures::not_open;
 use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
 use super::options::Common;
 use super::pacer::{Pacer, PacerPlan, Schedule};
@@ -147,7 +147,7 @@ impl<'a> Steady<'a> {
         let whole = fleet.counters.whole.load(SeqCst);
         if waited != Waited::Done || whole < plan.members {
             let reasons = fleet.close().failures;
-            return Err(explain(whole, plan.members, &reasons, server.target.address));
+            return Err(not_open(waited, whole, plan.members, &reasons, server.target.address));
         }
         // Where a room is part of the path, a connection publishes only to the room it is in.
         let (publisher_rooms, publishers) = if dialect.is_room_in_path() {
@@ -192,8 +192,13 @@ impl<'a> Steady<'a> {
         let bottleneck = self.bottleneck(begun);
         let paced = self.pacer.stop();
         let deliveries_due = (paced.published as f64 * readers as f64 / self.plan.rooms as f64) as u64;
-        self.await_arrival(begun.messages + deliveries_due);
         let counters = &self.fleet.counters;
+        // Members that were told to return get messages too, but only the readers' are timed.
+        if readers < self.plan.members {
+            await_arrival(deliveries_due, || self.fleet.timed());
+        } else {
+            await_arrival(begun.messages + deliveries_due, || counters.messages.load(SeqCst));
+        }
         let own = CostSample::of(std::process::id());
         let client = own.since(&begun.own);
         let server = self.server.probe.zip(begun.server.as_ref());
@@ -259,20 +264,19 @@ impl<'a> Steady<'a> {
         drop(self.pacer);
         self.fleet.close()
     }
+}
 
-    /// Waits until `messages` have arrived over the whole run, or no more come.
-    fn await_arrival(&self, messages: u64) {
-        let counters = &self.fleet.counters;
-        let (mut before, mut still) = (0, 0);
-        while still < ARRIVAL_LOOKS {
-            let now = counters.messages.load(SeqCst);
-            if now >= messages {
-                return;
-            }
-            still = if now == before { still + 1 } else { 0 };
-            before = now;
-            std::thread::sleep(ARRIVAL_LOOK);
+/// Waits until as many messages as are `due` have arrived, or no more come.
+fn await_arrival(due: u64, arrived: impl Fn() -> u64) {
+    let (mut before, mut still) = (0, 0);
+    while still < ARRIVAL_LOOKS {
+        let now = arrived();
+        if now >= due {
+            return;
         }
+        still = if now == before { still + 1 } else { 0 };
+        before = now;
+        std::thread::sleep(ARRIVAL_LOOK);
     }
 }
 

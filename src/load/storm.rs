@@ -98,7 +98,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     let (sender, notices) = mpsc::channel();
     interrupt::watch(sender.clone())?;
     let common = &options.common;
-    let members = options.connections + options.stayers;
+    let members = options.connections.saturating_add(options.stayers);
     let server = Server::of(common, members)?;
     let threads = common.threads.map_or_else(|| super::fleet::Fleet::threads_needed(members), Ok)?;
     let plan = SteadyPlan {

@@ -123,7 +123,8 @@ impl Stopwatch {
         let delay_us = now_us.saturating_sub(self.schedule.due_us(number));
         self.timings.delays_us.saturating_record(delay_us.max(1));
         self.timings.message_bytes = self.timings.message_bytes.max(message.len());
-        let next = number as u32 + 1;
+        // Wraps after four billion publishes, or at the invention of a server.
+        let next = (number as u32).wrapping_add(1);
         if next <= *last {
             self.timings.reordered += 1;
         } else {

@@ -27,7 +27,7 @@ use super::watch::{Stopwatch, Watch, Witness, histogram_us};
 pub const WAKE: Token = Token(usize::MAX);
 
 /// The shared read buffer, and so the longest frame that a connection may receive.
-const BUFFER_BYTES: usize = 256 * 1024;
+pub const BUFFER_BYTES: usize = 256 * 1024;
 /// Events taken per poll.
 const EVENTS_MAX: usize = 1024;
 /// Receive buffer of a connection that will stop reading: the least the kernel gives, doubled by it.
@@ -99,7 +99,7 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
     let share = seat.plan.connections / threads + u64::from(seat.number < seat.plan.connections % threads);
     let publisher = seat.plan.publish.filter(|_| seat.number == 0).map(Publisher::new);
     let rooms = seat.plan.publish.map_or(1, |publish| publish.rooms);
-    let openings = Openings::new(share as usize, seat.plan.at_once_max, seat.plan.retry_after);
+    let openings = Openings::new(share as usize, seat.plan.at_once_max);
     let mut worker = Worker {
         seat,
         poll,
@@ -188,6 +188,8 @@ impl Worker {
         self.returning = Some(Instant::now());
         self.outcome.returns_us = Some(histogram_us());
         self.announced = false;
+        // The first time a failure is final: a target that is down would be tried for ever.
+        self.openings.retry_after(self.seat.plan.retry_after);
         for index in 0..self.slots.len() {
             if !self.seat.plan.chosen.has(self.number(index)) {
                 continue;
@@ -247,10 +249,10 @@ impl Worker {
         if index == 0 && !self.unsent.is_empty() {
             self.flush_round()?;
         }
-        // What a stalled connection still finds when it is closed came too late by its own fault, and a
-        // connection that returned is not one that stayed.
-        let is_timed =
-            !stalled && (self.returning.is_none() || !self.seat.plan.chosen.has(self.number(index)));
+        // What a stalled connection still finds when it is closed came too late by its own fault, and of
+        // a storm those who stay tell.
+        let returns = matches!(self.seat.plan.chosen, Chosen::From(_)) && self.seat.plan.chosen.has(number);
+        let is_timed = !stalled && !returns;
         self.read(index, read_closed, stopwatch.as_deref_mut().filter(|_| is_timed))
     }
 
@@ -303,6 +305,10 @@ impl Worker {
             let rest = &bytes[taken?..];
             if held + rest.len() > 0 {
                 connection.partial = rest.into();
+            }
+            if index == 0 && !self.unsent.is_empty() {
+                // The rest of a round comes first: an answer in between would be in the middle of a frame.
+                self.unsent.append(&mut self.outbound);
             }
             if !self.outbound.is_empty() {
                 let written = stream.write(&self.outbound).map_err(|error| said("write", &error))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{TargetArgs, seconds};
+use super::{HOLD_SECONDS_MAX, TargetArgs, seconds};
 use crate::load::floor::FloorOptions;
 use crate::load::heartbeat::HeartbeatOptions;
 
@@ -18,7 +18,7 @@ pub struct FloorArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     shards: Option<u64>,
     /// Seconds to hold them
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(..=HOLD_SECONDS_MAX))]
     hold: u64,
     /// Sockets that each message is sent to, beside its sender's
     #[arg(long, value_name = "M", default_value_t = 1_000)]
@@ -39,7 +39,7 @@ pub struct FloorArgs {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the report to this file as one HTML page with plots
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
 }
 

@@ -150,7 +150,7 @@ impl From<StormArgs> for StormOptions {
         Self {
             connections: args.connections,
             stayers: args.stayers,
-            rooms: args.rooms.unwrap_or((args.connections + args.stayers).div_ceil(1_000)),
+            rooms: args.rooms.unwrap_or(args.connections.saturating_add(args.stayers).div_ceil(1_000)),
             at_once: args.at_once,
             rate: args.rate,
             payload_bytes: args.payload_bytes,
