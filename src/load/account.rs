@@ -121,6 +121,7 @@ impl<'a> Ledger<'a> {
     /// Closes the connections, the server standing still meanwhile if it may, and takes the moments
     /// `clients gone` and `closed`.
     pub fn close(&mut self, fleet: Fleet) -> Outcome {
+        eprintln!("closing, and waiting until the memory of both sides stands still");
         let probe = self.server.probe.filter(|_| self.may_freeze);
         let frozen = probe.and_then(|probe| {
             Frozen::new(probe.pid())

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use serde::Serialize;
 
 use super::cost::Bottleneck;
+use super::failures::server_stayed;
 use super::fleet::Chosen;
 use super::interrupt;
 use super::options::Common;
@@ -168,10 +169,11 @@ pub fn run(options: &CeilingOptions) -> Result<(), String> {
             break;
         }
     }
-    steady.close();
+    let outcome = steady.close();
     report.derive();
     print!("{}", report.table().render());
-    outputs.write(&report, &report.page())
+    outputs.write(&report, &report.page())?;
+    server_stayed(&outcome.drops, members)
 }
 
 /// Why a step failed, or `None` if it was good.

@@ -45,6 +45,19 @@ pub fn not_open(
     format!("interrupted while {whole} of {connections} connections were whole: nothing is measured yet")
 }
 
+/// Refuses a run in which the server ended every one of `connections`.
+///
+/// # Errors
+///
+/// It did; the figures are those up to then.
+pub fn server_stayed(drops: &BTreeMap<String, u64>, connections: u64) -> Result<(), String> {
+    let dropped: u64 = drops.values().sum();
+    if connections > 0 && dropped >= connections {
+        return Err("the server ended every connection; the figures are those up to then".to_owned());
+    }
+    Ok(())
+}
+
 fn remedy(reason: &str, target: SocketAddr) -> Option<String> {
     let known = [
         ("ECONNREFUSED", format!("nothing listens at {target}; start the server or correct --target")),
@@ -145,6 +158,14 @@ mod tests {
         let error = check_box(10_000_000, 2, false).unwrap_err();
         assert!(error.contains("--source-ips") && error.contains("ip_local_port_range"), "{error}");
         assert_eq!(check_box(1, 0, true), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_ended_everybody_is_an_error_and_one_that_ended_some_is_a_figure() {
+        let drops = BTreeMap::from([("closed by the server: 3001 shutdown".to_owned(), 5)]);
+        assert!(server_stayed(&drops, 5).unwrap_err().contains("every connection"));
+        assert_eq!(server_stayed(&drops, 6), Ok(()));
+        assert_eq!(server_stayed(&BTreeMap::new(), 0), Ok(()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::connection::Script;
 use super::dialect::{Dialect, Identity, Rooms};
-use super::failures::not_open;
+use super::failures::{not_open, server_stayed};
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
 use super::interrupt;
 use super::paced::check_payload;
@@ -180,13 +180,15 @@ pub fn run(options: &FanoutOptions) -> Result<(), String> {
             println!();
         }
     }
+    let gone = runs.last().map_or(Ok(()), |last| server_stayed(&last.drops, last.receivers));
     match runs.as_slice() {
-        [report] => outputs.write(report, &report.page()),
+        [report] => outputs.write(report, &report.page())?,
         _ => {
             let sweep = FanoutSweep { runs };
-            outputs.write(&sweep, &sweep.page())
+            outputs.write(&sweep, &sweep.page())?;
         }
     }
+    gone
 }
 
 /// One run for each number of publishes in flight.

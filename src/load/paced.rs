@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use serde::Serialize;
 
 use super::dialect::PAYLOAD_BYTES_MIN;
+use super::failures::server_stayed;
 use super::fleet::Chosen;
 use super::interrupt;
 use super::options::Common;
@@ -134,7 +135,8 @@ pub fn run(options: &PacedOptions) -> Result<(), String> {
         drops: outcome.drops,
     };
     print!("{}", report.table().render());
-    outputs.write(&report, &report.page())
+    outputs.write(&report, &report.page())?;
+    server_stayed(&report.drops, members)
 }
 
 impl PacedReport {

@@ -199,6 +199,9 @@ impl<'a> Steady<'a> {
         } else {
             await_arrival(begun.messages + deliveries_due, || counters.messages.load(SeqCst));
         }
+        // A server that does not take what is published is behind, whether its threads are seen to run or wait.
+        let is_refusing = bottleneck == Bottleneck::None && paced.unwritten > 0;
+        let bottleneck = if is_refusing { Bottleneck::Server } else { bottleneck };
         let own = CostSample::of(std::process::id());
         let client = own.since(&begun.own);
         let server = self.server.probe.zip(begun.server.as_ref());

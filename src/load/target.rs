@@ -35,8 +35,9 @@ impl Target {
         })?;
         let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_at);
-        let with_port =
-            if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+        // An IPv6 address has colons too, but within its brackets.
+        let has_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        let with_port = if has_port { authority.to_owned() } else { format!("{authority}:80") };
         let address = with_port
             .to_socket_addrs()
             .map_err(|error| format!("{url}: cannot resolve {with_port}: {error}"))?
@@ -105,6 +106,8 @@ mod tests {
         assert_eq!(target.authority, "127.0.0.1:8000");
         assert_eq!(target.path, "/connection/websocket?a=1");
         assert_eq!(Target::parse("ws://127.0.0.1").unwrap().address.port(), 80);
+        assert_eq!(Target::parse("ws://[::1]/x").unwrap().address, "[::1]:80".parse().unwrap());
+        assert_eq!(Target::parse("ws://[::1]:9/x").unwrap().address.port(), 9);
         assert_eq!(Target::parse("ws://127.0.0.1:1").unwrap().path, "/");
         assert_eq!(Target::parse("ws://127.0.0.1:1?x=2").unwrap().path, "/?x=2");
     }

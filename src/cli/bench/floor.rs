@@ -59,7 +59,7 @@ pub struct HeartbeatArgs {
     /// Connections to open
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
-    /// Time between two pings to a connection, of the server that is started
+    /// Time between two pings to a connection; for the server that is started, so not with --target
     #[arg(long, value_name = "MS", default_value_t = 1_000, conflicts_with = "target", value_parser = clap::value_parser!(u64).range(2..=524_032))]
     ping_interval_ms: u64,
     /// Seconds to measure
