@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::probe::Probe;
+
 /// A thread that ran this share of the time is saturated: the rest is what one look can be off.
 const SATURATED: f64 = 0.92;
 /// The machine is saturated when both sides together keep this share of its cores busy.
@@ -37,7 +39,7 @@ impl CostSample {
     }
 
     /// Seconds from `before` to this look.
-    pub fn seconds_since(&self, before: &Self) -> f64 {
+    fn seconds_since(&self, before: &Self) -> f64 {
         self.at.duration_since(before.at).as_secs_f64()
     }
 
@@ -71,10 +73,11 @@ pub struct Cost {
 }
 
 /// What kept the figures from being better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bottleneck {
     /// Nothing was saturated: the load was all there was.
+    #[default]
     None,
     /// A thread of the server ran all the time.
     Server,
@@ -107,6 +110,43 @@ impl Bottleneck {
             Self::Generator => "the generator was the bottleneck, not the server: give it more --threads",
             Self::Machine => "the machine was: server and generator together used all of its cores",
         }
+    }
+}
+
+/// Server and generator since one moment.
+#[derive(Debug, Clone)]
+pub struct Contest {
+    server: Option<(Probe, CostSample)>,
+    own: CostSample,
+}
+
+/// What both sides spent in a contest.
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    /// The server, if its process is known.
+    pub server: Option<Cost>,
+    /// This process.
+    pub client: Cost,
+    /// How long it took.
+    pub seconds: f64,
+    /// Who was saturated.
+    pub bottleneck: Bottleneck,
+}
+
+impl Contest {
+    /// Begins with the `server`, if its process is known, and this process as they are now.
+    pub fn begin(server: Option<Probe>) -> Self {
+        let server = server.map(|probe| (probe, CostSample::of(probe.pid())));
+        Self { server, own: CostSample::of(std::process::id()) }
+    }
+
+    /// What was spent until now.
+    pub fn spent(&self) -> Spent {
+        let server = self.server.as_ref().map(|(probe, before)| CostSample::of(probe.pid()).since(before));
+        let own = CostSample::of(std::process::id());
+        let (client, seconds) = (own.since(&self.own), own.seconds_since(&self.own));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Spent { server, client, seconds, bottleneck: Bottleneck::judge(server, client, cores) }
     }
 }
 

@@ -13,6 +13,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::connection::Script;
+use super::cost::{Bottleneck, Contest};
 use super::dialect::{Dialect, Identity, Rooms};
 use super::failures::{not_open, server_stayed};
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
@@ -106,8 +107,10 @@ pub struct FanoutReport {
     pub client_cpu_ns_per_delivery: Option<f64>,
     /// Cores the server kept busy.
     pub server_cores: Option<f64>,
-    /// Cores the generator kept busy; near its threads it is the bottleneck.
+    /// Cores the generator kept busy.
     pub client_cores: Option<f64>,
+    /// Who was saturated; not known of a generator that was told to spin.
+    pub bottleneck: Option<Bottleneck>,
     /// Messages per read of the generator: how well the server coalesces.
     pub messages_per_read: Option<f64>,
     /// Bytes received per delivery, headers and newlines included.
@@ -230,11 +233,13 @@ fn measure(
     let mut waited = progress::for_a_while(notices, warm_up, || line(&fleet));
     fleet.enter(Phase::Measure);
     let from = Moment::now(&fleet, server, own);
+    let contest = Contest::begin(server.probe);
     if waited == Waited::Done {
         let seconds = Duration::from_secs_f64(options.seconds);
         waited = progress::for_a_while(notices, seconds, || line(&fleet));
     }
     let to = Moment::now(&fleet, server, own);
+    let bottleneck = (!options.spin).then(|| contest.spent().bottleneck);
     fleet.enter(Phase::Drain);
     if waited != Waited::Stalled {
         // After a Ctrl-C too: what is on its way when connections close would count as lost.
@@ -267,6 +272,7 @@ fn measure(
         client_cpu_ns_per_delivery: client_seconds.and_then(|spent| per(spent * 1e9, deliveries)),
         server_cores: server_seconds.map(|spent| spent / seconds),
         client_cores: client_seconds.map(|spent| spent / seconds),
+        bottleneck,
         messages_per_read: per(deliveries as f64, to.reads - from.reads),
         wire_bytes_per_delivery: per((to.read_bytes - from.read_bytes) as f64, deliveries),
         round: rounds.as_ref().map(times),
@@ -335,6 +341,9 @@ impl FanoutReport {
         table.row_if("client CPU per delivery (ns)", self.client_cpu_ns_per_delivery, 0);
         table.row_if("server cores busy", self.server_cores, 2);
         table.row_if("client cores busy", self.client_cores, 2);
+        if let Some(bottleneck) = self.bottleneck {
+            table.row("bottleneck", bottleneck.sentence());
+        }
         table.row_if("messages per read", self.messages_per_read, 2);
         table.row_if("bytes on the wire per delivery", self.wire_bytes_per_delivery, 1);
         if let Some(round) = &self.round {

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::account::{Account, Ledger};
 use super::connection::Script;
+use super::cost::{Bottleneck, Contest};
 use super::dialect::{Dialect, Identity, Rooms};
 use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
@@ -85,6 +86,8 @@ pub struct IdleReport {
     pub server_cpu_us_per_connect: Option<f64>,
     /// Generator CPU per whole connection while opening.
     pub client_cpu_us_per_connect: Option<f64>,
+    /// Who was saturated while opening.
+    pub bottleneck: Bottleneck,
     /// Memory per whole connection.
     pub account: Account,
     /// Seconds held.
@@ -149,8 +152,10 @@ fn measure(
     let mut ledger = Ledger::open(server, own, server.is_own() || options.stop_server);
     let (started, server_before, own_before) = (Instant::now(), server.cpu(), own.cpu().ok());
 
+    let contest = Contest::begin(server.probe);
     let fleet = Fleet::start(plan, sender)?;
     let (waited, timeline) = progress::until_open(&fleet, notices, options.connections);
+    report.bottleneck = contest.spent().bottleneck;
     report.whole_over_time = timeline;
     report.open_seconds = started.elapsed().as_secs_f64();
     let (server_open, own_open) = (server.cpu(), cpu(Some(own)));
@@ -218,6 +223,7 @@ impl IdleReport {
         table.row("connects per second", number(self.connects_per_second, 0));
         table.row_if("server CPU per connect (µs)", self.server_cpu_us_per_connect, 1);
         table.row_if("client CPU per connect (µs)", self.client_cpu_us_per_connect, 1);
+        table.row("bottleneck while opening", self.bottleneck.sentence());
         table.row("seconds held", number(self.hold_seconds, 1));
         table.row("pings received, pongs sent while held", count(self.hold_pings));
         table.row_if("idle minute: server CPU, all connections (ms)", self.server_cpu_ms_per_minute, 1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::connection::Script;
-use super::cost::{Bottleneck, Cost, CostSample};
+use super::cost::{Bottleneck, Contest, Cost, Spent};
 use super::dialect::{Identity, Rooms};
 use super::failures::not_open;
 use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
@@ -57,14 +57,12 @@ pub struct Steady<'a> {
     pub source_ips: u64,
     plan: SteadyPlan,
     pacer: Pacer,
-    cores: usize,
 }
 
 /// A window that has begun.
 pub struct Begun {
     rate: f64,
-    server: Option<CostSample>,
-    own: CostSample,
+    contest: Contest,
     messages: u64,
     reads: u64,
     dropped: u64,
@@ -163,8 +161,7 @@ impl<'a> Steady<'a> {
             payload_bytes: plan.payload_bytes,
         };
         let pacer = Pacer::start(pacer_plan, schedule, Arc::clone(&fleet.counters))?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { fleet, server, threads, source_ips, plan, pacer, cores })
+        Ok(Self { fleet, server, threads, source_ips, plan, pacer })
     }
 
     /// Begins a window with `rate` publishes per second over all rooms; none at all if it is 0.
@@ -173,8 +170,7 @@ impl<'a> Steady<'a> {
         let counters = &self.fleet.counters;
         let begun = Begun {
             rate,
-            server: self.server.probe.map(|probe| CostSample::of(probe.pid())),
-            own: CostSample::of(std::process::id()),
+            contest: Contest::begin(self.server.probe),
             messages: counters.messages.load(SeqCst),
             reads: counters.reads.load(SeqCst),
             dropped: counters.dropped.load(SeqCst),
@@ -189,7 +185,7 @@ impl<'a> Steady<'a> {
     /// Ends a window during which `readers` members were reading.
     pub fn finish(&self, begun: &Begun, readers: u64) -> Window {
         // Who was saturated shows while publishes came, not while the last messages are waited for.
-        let bottleneck = self.bottleneck(begun);
+        let bottleneck = begun.contest.spent().bottleneck;
         let paced = self.pacer.stop();
         let deliveries_due = (paced.published as f64 * readers as f64 / self.plan.rooms as f64) as u64;
         let counters = &self.fleet.counters;
@@ -202,12 +198,8 @@ impl<'a> Steady<'a> {
         // A server that does not take what is published is behind, whether its threads are seen to run or wait.
         let is_refusing = bottleneck == Bottleneck::None && paced.unwritten > 0;
         let bottleneck = if is_refusing { Bottleneck::Server } else { bottleneck };
-        let own = CostSample::of(std::process::id());
-        let client = own.since(&begun.own);
-        let server = self.server.probe.zip(begun.server.as_ref());
-        let server = server.map(|(probe, before)| CostSample::of(probe.pid()).since(before));
+        let Spent { server, client, seconds, .. } = begun.contest.spent();
         let deliveries = counters.messages.load(SeqCst) - begun.messages;
-        let seconds = own.seconds_since(&begun.own);
         let Timings { delays_us, reordered, .. } = self.fleet.take_timings();
         let writes = self.server.writes().zip(begun.writes);
         Window {
@@ -249,12 +241,6 @@ impl<'a> Steady<'a> {
             before = messages;
             Line { text, moved: self.pacer.ended().is_none() }
         })
-    }
-
-    fn bottleneck(&self, begun: &Begun) -> Bottleneck {
-        let server = self.server.probe.zip(begun.server.as_ref());
-        let server = server.map(|(probe, before)| CostSample::of(probe.pid()).since(before));
-        Bottleneck::judge(server, CostSample::of(std::process::id()).since(&begun.own), self.cores)
     }
 
     /// Publishes answered with an error so far.
