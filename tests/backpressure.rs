@@ -243,6 +243,9 @@ fn a_flood_takes_its_turn_like_everybody_else() {
         for _ in 0..30 {
             neighbour.is_served();
         }
+        // On a busy machine its threads may not have had a turn yet.
+        let flooded = before.get("throng_messages_in_total") + 1_000;
+        server.wait_for("a flood", |metrics| metrics.get("throng_messages_in_total") > flooded);
         raw.stream().shutdown(std::net::Shutdown::Both).unwrap();
     });
     let after = server.metrics();
@@ -251,5 +254,4 @@ fn a_flood_takes_its_turn_like_everybody_else() {
     // A connection is read one buffer in a turn, and one more that a short read came before.
     let messages_max = 2 * 128 * 1024 / command.len() as u64;
     assert!(messages <= turns * messages_max, "{messages} messages of the flood in {turns} turns");
-    assert!(messages > 1_000, "that was no flood");
 }

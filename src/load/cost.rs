@@ -13,8 +13,9 @@ use super::probe::Probe;
 
 /// A thread that ran this share of the time is saturated: the rest is what one look can be off.
 const SATURATED: f64 = 0.92;
-/// The machine is saturated when both sides together keep this share of its cores busy.
-const MACHINE_SATURATED: f64 = 0.95;
+/// The machine is saturated when both sides together keep this share of its cores busy: interrupts and
+/// kernel threads, which belong to neither, take the rest.
+const MACHINE_SATURATED: f64 = 0.9;
 
 /// Run time of every thread of a process at one moment.
 #[derive(Debug, Clone)]

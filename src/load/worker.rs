@@ -7,6 +7,7 @@
 //! Which connection is opened when is [`Openings`]' business; when all have settled, the scenario is told.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub const WAKE: Token = Token(usize::MAX);
 pub const BUFFER_BYTES: usize = 256 * 1024;
 /// Events taken per poll.
 const EVENTS_MAX: usize = 1024;
+/// Connections dropped between two polls, so that those who stay are read meanwhile.
+const DROP_BATCH: usize = 64;
 /// Receive buffer of a connection that will stop reading: the least the kernel gives, doubled by it.
 const STALLING_RECEIVE_BYTES: usize = 2304;
 
@@ -77,6 +80,8 @@ struct Worker {
     announced: bool,
     /// When the chosen connections were told to return.
     returning: Option<Instant>,
+    /// Connections that may have to be dropped for that.
+    dropping: Range<usize>,
     buffer: Vec<u8>,
     outbound: Vec<u8>,
     fresh: Fresh,
@@ -107,6 +112,7 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
         openings,
         announced: false,
         returning: None,
+        dropping: 0..0,
         buffer: vec![0; BUFFER_BYTES],
         outbound: Vec::new(),
         fresh: Fresh::default(),
@@ -130,8 +136,8 @@ impl Worker {
             self.open();
             self.add_up();
             self.drive_publisher();
-            let timeout =
-                if self.seat.plan.spin { Some(Duration::ZERO) } else { self.openings.wait(Instant::now()) };
+            let is_busy = self.seat.plan.spin || !self.dropping.is_empty();
+            let timeout = if is_busy { Some(Duration::ZERO) } else { self.openings.wait(Instant::now()) };
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 let interrupted = error.kind() == io::ErrorKind::Interrupted;
                 assert!(interrupted, "epoll_wait fails only for arguments that are ours: {error}");
@@ -182,15 +188,17 @@ impl Worker {
     /// When told to, drops every chosen connection without a farewell, as a failing switch does, and
     /// queues them to come back.
     fn drop_and_return(&mut self) {
-        if self.returning.is_some() || !self.seat.counters.is_returning() {
-            return;
+        if self.returning.is_none() && self.seat.counters.is_returning() {
+            self.returning = Some(Instant::now());
+            self.outcome.returns_us = Some(histogram_us());
+            self.announced = false;
+            self.dropping = 0..self.slots.len();
+            // The first time a failure is final: a target that is down would be tried for ever.
+            self.openings.retry_after(self.seat.plan.retry_after);
         }
-        self.returning = Some(Instant::now());
-        self.outcome.returns_us = Some(histogram_us());
-        self.announced = false;
-        // The first time a failure is final: a target that is down would be tried for ever.
-        self.openings.retry_after(self.seat.plan.retry_after);
-        for index in 0..self.slots.len() {
+        let from = self.dropping.start;
+        self.dropping.start = self.dropping.end.min(from + DROP_BATCH);
+        for index in from..self.dropping.start {
             if !self.seat.plan.chosen.has(self.number(index)) {
                 continue;
             }
@@ -369,7 +377,7 @@ impl Worker {
         ] {
             total.fetch_add(count, SeqCst);
         }
-        if !self.announced && self.openings.is_done() {
+        if !self.announced && self.dropping.is_empty() && self.openings.is_done() {
             self.announced = true;
             // The scenario stops listening only when it has stopped caring.
             let _ = self.seat.notices.send(Notice::Opened);
