@@ -1,5 +1,5 @@
-// The page of `throng bench idle --report` in headless Chromium: it opens from a disk, draws every plot,
-// fetches nothing and fits a phone.
+// The pages of `throng bench … --report` in headless Chromium: they open from a disk, draw every plot, fetch
+// nothing and fit a phone. The page of `idle` is looked at closely, the others for their plots.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -21,7 +21,34 @@ let directory;
 let report;
 let browser;
 
-const run = (args) => promisify(execFile)(PROGRAM, ["bench", "idle", ...args]);
+/** Short runs of the other scenarios, and the plots that each shows. */
+const OTHERS = {
+  "fanout --members 20 --in-flight 1,4 --seconds 0.3": [
+    "CPU per delivery against in-flight",
+    "Deliveries per second against in-flight",
+  ],
+  "fanout --members 20 --rate 50 --seconds 0.5": ["Delay of deliveries", "CPU per delivery"],
+  "storm --connections 100 --stayers 10 --rate 20": [
+    "Connections back over time",
+    "Until a connection was back",
+    "Delay of those who stayed",
+  ],
+  "slow --members 50 --rate 20 --seconds 0.5": ["Delay of those who read", "CPU per delivery"],
+  "heartbeat --connections 50 --ping-interval-ms 200 --seconds 1": ["CPU per ping and its pong"],
+  "ceiling --members 10 --rate 1 --p99-ms 0.001 --step-seconds 0.1": [
+    "Delay against rate",
+    "CPU per delivery against rate",
+  ],
+  "floor --connections 100 --members 10 --hold 0 --seconds 0.3": [
+    "Memory per connection",
+    "Connects over time",
+    "CPU per accept",
+    "CPU per send",
+  ],
+};
+
+const bench = (args) => promisify(execFile)(PROGRAM, ["bench", ...args]);
+const run = (args) => bench(["idle", ...args]);
 
 before(async () => {
   mkdirSync(SCREENSHOTS, { recursive: true });
@@ -49,7 +76,7 @@ after(async () => {
 });
 
 /** The report in a tab; the test fails on whatever the console says and on whatever is fetched. */
-async function open(t, { width = 900, colorScheme = "light" } = {}) {
+async function open(t, { width = 900, colorScheme = "light", file = report } = {}) {
   const context = await browser.newContext({ viewport: { width, height: 800 }, colorScheme });
   t.after(() => context.close());
   const page = await context.newPage();
@@ -59,9 +86,9 @@ async function open(t, { width = 900, colorScheme = "light" } = {}) {
   page.on("request", (request) => fetched.push(request.url()));
   t.after(() => {
     assert.deepEqual(said, []);
-    assert.deepEqual(fetched, [pathToFileURL(report).href]);
+    assert.deepEqual(fetched, [pathToFileURL(file).href]);
   });
-  await page.goto(pathToFileURL(report).href);
+  await page.goto(pathToFileURL(file).href);
   return page;
 }
 
@@ -101,6 +128,24 @@ for (const [width, colorScheme] of [
       assert.ok(plot.labels.length > 3 && plot.labels.includes("0"), `${plot.name}: ${plot.labels}`);
     }
     await page.screenshot({ path: `${SCREENSHOTS}report-${width}-${colorScheme}.png`, fullPage: true });
+  });
+}
+
+for (const [command, names] of Object.entries(OTHERS)) {
+  test(`${command} has its plots, on a desk and on a phone`, async (t) => {
+    const file = join(directory, `${command.replaceAll(/\W+/g, "-")}.html`);
+    await bench([...command.split(" "), "--report", file]);
+    for (const width of [900, 400]) {
+      const page = await open(t, { width, file });
+      const seen = await plots(page);
+      assert.deepEqual(
+        seen.map(({ name }) => name),
+        names,
+      );
+      assert.ok(seen.every((plot) => plot.drawn > 0 && plot.width > width / 2));
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+      await page.screenshot({ path: `${SCREENSHOTS}${command.split(" ")[0]}-${width}.png`, fullPage: true });
+    }
   });
 }
 
