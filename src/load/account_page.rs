@@ -8,6 +8,10 @@ use super::report::{Bar, Content, Page, Plot, Scale, Series, Timeline, number};
 
 /// Windows in which the rate of connects is shown.
 const WINDOWS_MAX: usize = 120;
+/// A part below this share of its side is drawn with the others like it: a colour says nothing of a sliver.
+const PART_SHARE_MIN: f64 = 0.015;
+/// Their name.
+const SMALL: &str = "parts below 1.5 %";
 
 impl Account {
     /// The figures and the plot of memory per connection, stacked by where it lives.
@@ -43,9 +47,14 @@ fn parts(side: &Side) -> Vec<(String, f64)> {
     let user = side.user_bytes_per_connection.map(|bytes| ("user (PSS)".to_owned(), bytes));
     let mut kernel: Vec<(String, f64)> =
         side.kernel_bytes_per_connection_by_part.clone().into_iter().collect();
-    kernel.sort_by(|a, b| b.1.total_cmp(&a.1));
     // What shrank meanwhile cannot be stacked; the table has it.
-    user.into_iter().chain(kernel).filter(|(_, bytes)| *bytes > 0.0).collect()
+    kernel.retain(|(_, bytes)| *bytes > 0.0);
+    kernel.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let total: f64 = kernel.iter().map(|(_, bytes)| bytes).sum();
+    let large = kernel.iter().take_while(|(_, bytes)| *bytes >= total * PART_SHARE_MIN).count();
+    let small: f64 = kernel.drain(large..).map(|(_, bytes)| bytes).sum();
+    let small = (small > 0.0).then(|| (SMALL.to_owned(), small));
+    user.into_iter().filter(|(_, bytes)| *bytes > 0.0).chain(kernel).chain(small).collect()
 }
 
 /// Adds the rate of connects over time.
@@ -156,6 +165,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    #[test]
+    fn slivers_are_one_part_and_none_of_their_bytes_is_lost() {
+        let mut by_part = BTreeMap::from([("TCP".to_owned(), 2_400.0), ("shrunk".to_owned(), -5.0)]);
+        by_part.extend((0..10).map(|number| (format!("cache-{number}"), 10.0)));
+        let side = Side { kernel_bytes_per_connection_by_part: by_part, ..Side::default() };
+        assert_eq!(parts(&side), [("TCP".to_owned(), 2_400.0), (SMALL.to_owned(), 100.0)]);
+    }
 
     #[test]
     fn each_side_is_a_bar_of_its_parts_and_without_a_split_both_ends_are_one() {
