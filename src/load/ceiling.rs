@@ -3,20 +3,16 @@
 //! The rate grows by half at each step until one fails, and then the gap between the last good and the
 //! first bad rate is halved a few times. This is the active ceiling of a box, the number to plan with.
 
-use std::sync::mpsc;
-
 use serde::Serialize;
 
 use super::cost::Bottleneck;
 use super::failures::server_stayed;
-use super::fleet::Chosen;
-use super::interrupt;
 use super::options::Common;
 use super::paced::check_payload;
 use super::progress::Waited;
-use super::report::{Origin, Outputs, Table, number};
+use super::report::{Origin, Table, number};
 use super::server::Server;
-use super::steady::{Steady, SteadyPlan, Window};
+use super::steady::{self, Steady, SteadyPlan, Window};
 
 /// Factor between two rates while none has failed.
 const GROWTH: f64 = 1.5;
@@ -121,21 +117,11 @@ impl Search {
 /// The run could not start, a member did not become whole, or the report could not be written.
 pub fn run(options: &CeilingOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
-    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
     let common = &options.common;
+    let (outputs, sender, notices) = steady::prepare(common)?;
     let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
-    let plan = SteadyPlan {
-        rooms: options.rooms,
-        members,
-        publishers: options.publishers,
-        payload_bytes: options.payload_bytes,
-        chosen: Chosen::None,
-        at_once_max: None,
-        retry_after: None,
-    };
+    let plan = SteadyPlan::new(options.rooms, members, options.publishers, options.payload_bytes);
     let steady = Steady::open(common, plan, &server, &sender, &notices)?;
     let origin = Origin::now(&server.url, steady.threads as usize, steady.source_ips);
     let mut report = CeilingReport {

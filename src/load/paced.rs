@@ -4,19 +4,16 @@
 //! due, so the answer is what a member would have waited, however the server kept up.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc;
 
 use serde::Serialize;
 
 use super::dialect::PAYLOAD_BYTES_MIN;
 use super::failures::server_stayed;
-use super::fleet::Chosen;
-use super::interrupt;
 use super::options::Common;
 use super::progress::Waited;
-use super::report::{Origin, Outputs, Table, number};
+use super::report::{Origin, Table, number};
 use super::server::Server;
-use super::steady::{Steady, SteadyPlan, Window};
+use super::steady::{self, Steady, SteadyPlan, Window};
 use super::worker::BUFFER_BYTES;
 
 /// What to run.
@@ -98,21 +95,11 @@ pub fn check_payload(payload_bytes: usize) -> Result<(), String> {
 /// is lost while running is a figure, not an error.
 pub fn run(options: &PacedOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
-    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
     let common = &options.common;
+    let (outputs, sender, notices) = steady::prepare(common)?;
     let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
-    let plan = SteadyPlan {
-        rooms: options.rooms,
-        members,
-        publishers: options.publishers,
-        payload_bytes: options.payload_bytes,
-        chosen: Chosen::None,
-        at_once_max: None,
-        retry_after: None,
-    };
+    let plan = SteadyPlan::new(options.rooms, members, options.publishers, options.payload_bytes);
     let steady = Steady::open(common, plan, &server, &sender, &notices)?;
     let origin = Origin::now(&server.url, steady.threads as usize, steady.source_ips);
     let (mut window, mut waited) = steady.window(options.rate, options.warm_up_seconds, &notices);

@@ -5,7 +5,6 @@
 //! The stalled ones have the smallest receive buffer that Linux gives, so that the server soon feels them.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc;
 
 use serde::Serialize;
 
@@ -13,11 +12,11 @@ use super::fleet::Chosen;
 use super::kernel;
 use super::options::Common;
 use super::paced::check_payload;
+use super::percentiles::Percentiles;
 use super::progress::Waited;
-use super::report::{Origin, Outputs, Table, number};
+use super::report::{Origin, Table, number};
 use super::server::Server;
-use super::steady::{Steady, SteadyPlan, Window};
-use super::{interrupt, percentiles::Percentiles};
+use super::steady::{self, Steady, SteadyPlan, Window};
 
 /// Before anything is kept: the first second pays for code and tables that are touched for the first time.
 const WARM_UP_SECONDS: f64 = 1.0;
@@ -82,21 +81,14 @@ pub struct SlowReport {
 /// The run could not start, a member did not become whole, or the report could not be written.
 pub fn run(options: &SlowOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
-    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
     let common = &options.common;
+    let (outputs, sender, notices) = steady::prepare(common)?;
     let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
     let chosen = Chosen::Share(options.share);
     let plan = SteadyPlan {
-        rooms: options.rooms,
-        members,
-        publishers: options.publishers,
-        payload_bytes: options.payload_bytes,
         chosen,
-        at_once_max: None,
-        retry_after: None,
+        ..SteadyPlan::new(options.rooms, members, options.publishers, options.payload_bytes)
     };
     let steady = Steady::open(common, plan, &server, &sender, &notices)?;
     // Counted now that this box is known to hold them.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,11 +13,12 @@ use super::cost::{Bottleneck, Contest, Cost, Spent};
 use super::dialect::{Identity, Rooms};
 use super::failures::not_open;
 use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
+use super::interrupt;
 use super::options::Common;
 use super::pacer::{Pacer, PacerPlan, Schedule};
 use super::percentiles::Percentiles;
 use super::progress::{self, Line, Waited};
-use super::report::{Table, number, per};
+use super::report::{Outputs, Table, number, per};
 use super::server::{Server, Writes};
 use super::watch::Timings;
 
@@ -43,6 +44,33 @@ pub struct SteadyPlan {
     pub at_once_max: Option<usize>,
     /// Time until a failed connect is tried again; `None`: it stays failed.
     pub retry_after: Option<Duration>,
+}
+
+impl SteadyPlan {
+    /// A load that nothing is ordered of: no connection is chosen, none is tried twice.
+    pub fn new(rooms: u64, members: u64, publishers: u64, payload_bytes: usize) -> Self {
+        Self {
+            rooms,
+            members,
+            publishers,
+            payload_bytes,
+            chosen: Chosen::None,
+            at_once_max: None,
+            retry_after: None,
+        }
+    }
+}
+
+/// What a run does first: opens the files of its report and begins to hear Ctrl-C.
+///
+/// # Errors
+///
+/// A file cannot be written, or the signals cannot be watched.
+pub fn prepare(common: &Common) -> Result<(Outputs, Sender<Notice>, Receiver<Notice>), String> {
+    let outputs = Outputs::open(common.json.as_deref(), common.report.as_deref())?;
+    let (sender, notices) = mpsc::channel();
+    interrupt::watch(sender.clone())?;
+    Ok((outputs, sender, notices))
 }
 
 /// Members that are whole and a pacer that waits for its first rate.

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::fleet::{Chosen, Notice};
-use super::interrupt;
 use super::options::Common;
 use super::paced::check_payload;
 use super::percentiles::Percentiles;
 use super::progress::{self, Waited};
-use super::report::{Origin, Outputs, Table, Timeline, number, per};
+use super::report::{Origin, Table, Timeline, number, per};
 use super::server::Server;
-use super::steady::{Steady, SteadyPlan, Window};
+use super::steady::{self, Steady, SteadyPlan, Window};
 
 /// Time until a failed connect is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -94,21 +93,16 @@ pub struct StormReport {
 /// not be written.
 pub fn run(options: &StormOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
-    let outputs = Outputs::open(options.common.json.as_deref(), options.common.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
     let common = &options.common;
+    let (outputs, sender, notices) = steady::prepare(common)?;
     let members = options.connections.saturating_add(options.stayers);
     let server = Server::of(common, members)?;
     let threads = common.threads.map_or_else(|| super::fleet::Fleet::threads_needed(members), Ok)?;
     let plan = SteadyPlan {
-        rooms: options.rooms,
-        members,
-        publishers: 1,
-        payload_bytes: options.payload_bytes,
         chosen: Chosen::From(options.stayers),
         at_once_max: Some(options.at_once.div_ceil(threads) as usize),
         retry_after: Some(RETRY_AFTER),
+        ..SteadyPlan::new(options.rooms, members, 1, options.payload_bytes)
     };
     let steady = Steady::open(common, plan, &server, &sender, &notices)?;
     let origin = Origin::now(&server.url, steady.threads as usize, steady.source_ips);
