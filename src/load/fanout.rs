@@ -19,7 +19,7 @@ use super::failures::{not_open, server_stayed};
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
 use super::interrupt;
 use super::paced::check_payload;
-use super::probe::Probe;
+use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
 use super::publisher::PublishPlan;
 use super::report::{Origin, Outputs, Series, Table, number, per};
@@ -308,10 +308,6 @@ fn plan(
         }),
         ..plan
     })
-}
-
-fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
-    Some(after?.saturating_sub(before?).as_secs_f64())
 }
 
 fn times(rounds: &Histogram<u64>) -> RoundTimes {

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use mio::{Poll, Waker};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::connection::Script;
 use super::failures;
@@ -25,6 +24,7 @@ use super::publisher::PublishPlan;
 use super::source;
 use super::watch::{Stopwatch, Timings};
 use super::worker::{self, WAKE};
+use crate::host::descriptors;
 
 /// Connections under way at once per worker unless asked otherwise: half of the smallest usual accept
 /// queue (somaxconn 512 to 4096), so that no SYN is dropped and tried again a second later.
@@ -368,10 +368,7 @@ fn poller() -> io::Result<(Poll, Arc<Waker>)> {
 ///
 /// The kernel refuses, which it does not for a soft limit within the hard one.
 pub fn raise_descriptor_limit() -> Result<u64, String> {
-    let said = |error: nix::Error| format!("RLIMIT_NOFILE cannot be read or raised: {}", error.desc());
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(said)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(said)?;
-    Ok(hard)
+    descriptors::raise_limit().map_err(|error| format!("RLIMIT_NOFILE cannot be read or raised: {error}"))
 }
 
 /// Connections that one thread's table holds when RLIMIT_NOFILE is `limit`.

@@ -20,7 +20,7 @@ use super::dialect::built_in;
 use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice, Phase, connections_per_thread_max, raise_descriptor_limit};
 use super::paced::check_payload;
-use super::probe::Probe;
+use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
 use super::publisher::PublishPlan;
 use super::report::{Origin, Outputs, Table, Timeline, number, per};
@@ -323,11 +323,6 @@ fn send(
 /// Ends the server; what it counted.
 fn counts(server: Server) -> Option<BareCounts> {
     serde_json::from_str(&server.finish()?).ok()
-}
-
-/// Seconds of CPU between two readings of one clock.
-fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
-    Some(after?.saturating_sub(before?).as_secs_f64())
 }
 
 impl FloorReport {

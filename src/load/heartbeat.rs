@@ -20,7 +20,7 @@ use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
 use super::interrupt;
 use super::options::Common;
-use super::probe::Probe;
+use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
 use super::report::{Origin, Outputs, Table, number, per};
 use super::server::Server;
@@ -143,7 +143,6 @@ fn measure(
     let to = look();
     let outcome = fleet.reset();
     let (seconds, pings) = (to.0.duration_since(from.0).as_secs_f64(), to.3 - from.3);
-    let spent = |from: Option<Duration>, to: Option<Duration>| Some(to?.saturating_sub(from?).as_secs_f64());
     let (server_spent, client_spent) = (spent(from.1, to.1), spent(from.2, to.2));
     Ok(HeartbeatReport {
         origin: Some(origin),

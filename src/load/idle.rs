@@ -17,7 +17,7 @@ use super::cost::{Bottleneck, Contest};
 use super::dialect::{Dialect, Identity, Rooms};
 use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
-use super::probe::Probe;
+use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
 use super::report::{Origin, Outputs, Table, Timeline, number, per};
 use super::server::Server;
@@ -196,11 +196,6 @@ fn measure(
     (report.failures, report.drops) = (outcome.failures, outcome.drops);
     report.account = ledger.account(report.whole);
     Ok(())
-}
-
-/// Seconds of CPU between two readings of one clock.
-fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
-    Some(after?.saturating_sub(before?).as_secs_f64())
 }
 
 impl IdleReport {

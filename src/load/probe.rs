@@ -84,6 +84,11 @@ fn parse_page_tables(status: &str) -> Option<u64> {
     Some(value.split_ascii_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
+/// Seconds of CPU between two readings of one clock, if both could be taken.
+pub fn spent(before: Option<Duration>, after: Option<Duration>) -> Option<f64> {
+    Some(after?.saturating_sub(before?).as_secs_f64())
+}
+
 fn parse_smaps_rollup(text: &str) -> Memory {
     let mut memory = Memory::default();
     for line in text.lines() {

@@ -50,53 +50,38 @@ pub struct Line {
 pub fn until_open(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -> (Waited, Timeline) {
     let counters = &fleet.counters;
     let counts = || (counters.whole.load(SeqCst), counters.failed.load(SeqCst));
-    let (mut opened, mut before) = (0, 0);
-    let started = Instant::now();
-    let seconds = || started.elapsed().as_secs_f64();
-    let mut timeline = Timeline::default();
-    timeline.sample(0.0, 0);
-    let display = Display::new(COUNTING, Some(connections));
-    let text = |whole, failed| {
-        let [whole, failed, all] = [whole, failed, connections].map(|count: u64| number(count as f64, 0));
-        format!("{whole} of {all} whole, {failed} failed")
-    };
-    let waited = Waiting { notices, display: &display, end: None }.run(
-        |notice| {
-            opened += usize::from(*notice == Notice::Opened);
-            opened == fleet.threads()
-        },
-        || {
-            let (whole, failed) = counts();
-            timeline.sample(seconds(), whole);
-            display.say(|| text(whole, failed));
-            display.set(whole + failed);
-        },
-        || {
-            let (whole, failed) = counts();
-            let moved = whole + failed - before;
-            before = whole + failed;
-            let rate =
-                if display.is_bar() { String::new() } else { format!(", {}/s", number(moved as f64, 0)) };
-            Line { text: text(whole, failed) + &rate, moved: moved > 0 }
-        },
-    );
-    timeline.end(seconds(), counts().0);
-    (waited, timeline)
+    let settled = |(whole, failed)| whole + failed;
+    until_settled(fleet, notices, connections, counts, settled, ["whole", "failed"])
 }
 
 /// Waits until the `connections` of `fleet` that dropped are back. The timeline is of those.
 pub fn until_back(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -> (Waited, Timeline) {
     let counters = &fleet.counters;
     let counts = || (counters.back.load(SeqCst), counters.failed_tries.load(SeqCst));
+    // A try that failed is repeated, so it settles nothing.
+    until_settled(fleet, notices, connections, counts, |(back, _)| back, ["back", "tries failed"])
+}
+
+/// Waits until every worker has said [`Notice::Opened`]. `counts` gives the good and the failed, `settled` how
+/// many of `connections` that makes, `words` what both are called.
+fn until_settled(
+    fleet: &Fleet,
+    notices: &Receiver<Notice>,
+    connections: u64,
+    counts: impl Fn() -> (u64, u64),
+    settled: impl Fn((u64, u64)) -> u64,
+    words: [&str; 2],
+) -> (Waited, Timeline) {
     let (mut opened, mut before) = (0, 0);
     let started = Instant::now();
     let seconds = || started.elapsed().as_secs_f64();
     let mut timeline = Timeline::default();
     timeline.sample(0.0, 0);
     let display = Display::new(COUNTING, Some(connections));
-    let text = |(back, failed)| {
-        let [back, failed, all] = [back, failed, connections].map(|count: u64| number(count as f64, 0));
-        format!("{back} of {all} back, {failed} tries failed")
+    let text = || {
+        let (good, failed) = counts();
+        let [good, failed, all] = [good, failed, connections].map(|count: u64| number(count as f64, 0));
+        format!("{good} of {all} {}, {failed} {}", words[0], words[1])
     };
     let waited = Waiting { notices, display: &display, end: None }.run(
         |notice| {
@@ -105,13 +90,16 @@ pub fn until_back(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -
         },
         || {
             timeline.sample(seconds(), counts().0);
-            display.say(|| text(counts()));
-            display.set(counts().0);
+            display.say(text);
+            display.set(settled(counts()));
         },
         || {
-            let moved = counts().0 > before;
-            before = counts().0;
-            Line { text: text(counts()), moved }
+            let now = settled(counts());
+            let moved = now - before;
+            before = now;
+            let rate =
+                if display.is_bar() { String::new() } else { format!(", {}/s", number(moved as f64, 0)) };
+            Line { text: text() + &rate, moved: moved > 0 }
         },
     );
     timeline.end(seconds(), counts().0);

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
-use nix::sched::{CloneFlags, unshare};
 
 use super::connection::{Connection, Handshake, Stage, Tally};
 use super::dialect::Rooms;
@@ -23,6 +22,7 @@ use super::openings::Openings;
 use super::publisher::Publisher;
 use super::source;
 use super::watch::{Stopwatch, Watch, Witness, histogram_us};
+use crate::host::descriptors;
 
 /// The token of a worker's waker; connections are numbered from 0.
 pub const WAKE: Token = Token(usize::MAX);
@@ -97,8 +97,8 @@ struct Worker {
 /// Runs worker `seat` on `poll` until the phase is [`Phase::Close`].
 pub fn run(seat: Seat, poll: Poll) -> Outcome {
     // Without a table of its own this thread shares one with the others, and all it loses is room.
-    if let Err(error) = unshare(CloneFlags::CLONE_FILES) {
-        eprintln!("worker {}: no descriptor table of its own: {}", seat.number, error.desc());
+    if let Err(error) = descriptors::unshare_table() {
+        eprintln!("worker {}: no descriptor table of its own: {error}", seat.number);
     }
     let threads = seat.plan.threads;
     let share = seat.plan.connections / threads + u64::from(seat.number < seat.plan.connections % threads);
