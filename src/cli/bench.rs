@@ -220,21 +220,14 @@ impl From<IdleArgs> for IdleOptions {
         let rooms = args.rooms.unwrap_or(args.connections.div_ceil(CONNECTIONS_PER_ROOM));
         let secret = args.token_secret.filter(|_| args.named);
         Self {
-            target: args.target.target,
-            pid: args.target.pid,
-            serve_args: args.target.serve_args,
-            dialect: args.target.dialect.chosen(),
             connections: args.connections,
-            threads: args.target.threads,
-            source_ips: args.target.source_ips,
             hold_seconds: args.hold,
             rooms: if args.no_subscribe { Rooms::None } else { Rooms::Spread(rooms) },
             identity: secret.map_or(Identity::Anonymous, |secret| {
                 Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
             }),
             stop_server: args.stop_server,
-            json: args.target.json,
-            report: args.target.report,
+            common: args.target.into(),
         }
     }
 }
@@ -262,21 +255,14 @@ impl FanoutArgs {
 impl From<FanoutArgs> for FanoutOptions {
     fn from(args: FanoutArgs) -> Self {
         Self {
-            target: args.target.target,
-            pid: args.target.pid,
-            serve_args: args.target.serve_args,
-            dialect: args.target.dialect.chosen(),
             members: args.connections.unwrap_or(args.members),
             in_flight: args.in_flight,
             rooms_per_connection: args.rooms_per_connection,
             warm_up_seconds: args.warm_up_seconds,
             seconds: args.seconds,
             payload_bytes: args.payload_bytes,
-            threads: args.target.threads,
-            source_ips: args.target.source_ips,
             spin: args.spin,
-            json: args.target.json,
-            report: args.target.report,
+            common: args.target.into(),
         }
     }
 }
@@ -343,7 +329,7 @@ mod tests {
     #[test]
     fn a_dialects_file_takes_the_place_of_the_built_in_one() {
         let chosen = |line: &str| match parse(line) {
-            Ok(Bench::Fanout(args)) => FanoutOptions::from(args).dialect.name.clone(),
+            Ok(Bench::Fanout(args)) => FanoutOptions::from(args).common.dialect.name.clone(),
             _ => panic!("is valid"),
         };
         assert_eq!(chosen("bench fanout"), "centrifuge");

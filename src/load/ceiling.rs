@@ -12,7 +12,7 @@ use super::paced::check_payload;
 use super::progress::Waited;
 use super::report::{Origin, Table, number};
 use super::server::Server;
-use super::steady::{self, Steady, SteadyPlan, Window};
+use super::steady::{Steady, SteadyPlan, Window};
 
 /// Factor between two rates while none has failed.
 const GROWTH: f64 = 1.5;
@@ -118,7 +118,7 @@ impl Search {
 pub fn run(options: &CeilingOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
     let common = &options.common;
-    let (outputs, sender, notices) = steady::prepare(common)?;
+    let (outputs, sender, notices) = common.prepare()?;
     let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
     let plan = SteadyPlan::new(options.rooms, members, options.publishers, options.payload_bytes);

@@ -4,9 +4,8 @@
 //! the last K. Both CPU figures are of the measured seconds only, after a warm-up.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -14,27 +13,21 @@ use serde::Serialize;
 
 use super::connection::Script;
 use super::cost::{Bottleneck, Contest};
-use super::dialect::{Dialect, Identity, Rooms};
+use super::dialect::{Identity, Rooms};
 use super::failures::{not_open, server_stayed};
 use super::fleet::{Fleet, FleetPlan, Notice, Phase};
-use super::interrupt;
+use super::options::Common;
 use super::paced::check_payload;
 use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
 use super::publisher::PublishPlan;
-use super::report::{Origin, Outputs, Series, Table, number, per};
+use super::report::{Origin, Series, Table, number, per};
 use super::server::Server;
 
 /// What to run.
 pub struct FanoutOptions {
-    /// The server, or `None` to start one.
-    pub target: Option<String>,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Arguments for a server that is started, split at spaces.
-    pub serve_args: String,
-    /// How it is spoken to.
-    pub dialect: Arc<Dialect>,
+    /// Which server, and where the answer goes.
+    pub common: Common,
     /// Members beside the publisher.
     pub members: u64,
     /// Publishes per round: one run for each number, at least one.
@@ -47,16 +40,8 @@ pub struct FanoutOptions {
     pub seconds: f64,
     /// Bytes of each payload: of what stands for `{payload}` in the dialect's `publish`.
     pub payload_bytes: usize,
-    /// Receiving threads, or as few as the descriptor limit allows.
-    pub threads: Option<u64>,
-    /// Source addresses, or as many as make ports cheap.
-    pub source_ips: Option<u64>,
     /// Receive without sleeping.
     pub spin: bool,
-    /// Where the report goes as JSON.
-    pub json: Option<PathBuf>,
-    /// Where the report goes as HTML.
-    pub report: Option<PathBuf>,
 }
 
 /// Times of rounds, from the write of K publishes to the last member's last message.
@@ -165,11 +150,9 @@ impl Moment {
 /// the report could not be written. What is lost while running is a figure, not an error.
 pub fn run(options: &FanoutOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
-    let outputs = Outputs::open(options.json.as_deref(), options.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
-    let server =
-        Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.members)?;
+    let common = &options.common;
+    let (outputs, sender, notices) = common.prepare()?;
+    let server = Server::of(common, options.members)?;
     let mut runs = Vec::new();
     for in_flight in &options.in_flight {
         let report = measure(options, *in_flight, &server, &sender, &notices)?;
@@ -210,7 +193,7 @@ fn measure(
 ) -> Result<FanoutReport, String> {
     let own = Probe::own()?;
     let receivers = options.members.saturating_add(1);
-    let threads = options.threads.map_or_else(|| Fleet::threads_needed(receivers), Ok)?;
+    let threads = options.common.threads.map_or_else(|| Fleet::threads_needed(receivers), Ok)?;
     let plan = plan(options, in_flight, server, receivers, threads)?;
     let origin = Origin::now(&server.url, threads as usize, plan.source_ips);
     let fleet = Fleet::start(plan, sender)?;
@@ -258,7 +241,7 @@ fn measure(
         origin,
         interrupted: waited == Waited::Interrupted,
         stalled: waited == Waited::Stalled,
-        dialect: options.dialect.name.clone(),
+        dialect: options.common.dialect.name.clone(),
         receivers,
         in_flight,
         rooms_per_connection: options.rooms_per_connection,
@@ -293,11 +276,11 @@ fn plan(
     threads: u64,
 ) -> Result<FleetPlan, String> {
     let rooms = options.rooms_per_connection;
-    let dialect = options.dialect.clone();
+    let dialect = options.common.dialect.clone();
     let script = Script::new(dialect, Rooms::Each(rooms), Identity::Anonymous, &server.target)?;
     let plan = FleetPlan::new(server.target.address, script, receivers, threads);
     Ok(FleetPlan {
-        source_ips: options.source_ips.unwrap_or(plan.source_ips),
+        source_ips: options.common.source_ips.unwrap_or(plan.source_ips),
         spin: options.spin,
         publish: Some(PublishPlan {
             in_flight,

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -18,11 +18,10 @@ use super::connection::Script;
 use super::dialect::{Identity, Rooms};
 use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
-use super::interrupt;
 use super::options::Common;
 use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
-use super::report::{Origin, Outputs, Table, number, per};
+use super::report::{Origin, Table, number, per};
 use super::server::Server;
 
 /// Below this part of the pings that the interval promises, the server was behind.
@@ -82,9 +81,7 @@ pub struct HeartbeatReport {
 /// The run could not start, no connection became whole, no ping came, or the report could not be written.
 pub fn run(options: &HeartbeatOptions) -> Result<(), String> {
     let common = &options.common;
-    let outputs = Outputs::open(common.json.as_deref(), common.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
+    let (outputs, sender, notices) = common.prepare()?;
     let server = match &common.target {
         Some(url) => Server::resolve(Some(url), common.pid, "", options.connections)?,
         None => {

@@ -4,9 +4,8 @@
 //! which all that happens is the server's heartbeats.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -14,14 +13,15 @@ use serde::Serialize;
 use super::account::{Account, Ledger};
 use super::connection::Script;
 use super::cost::{Bottleneck, Contest};
-use super::dialect::{Dialect, Identity, Rooms};
+use super::dialect::{Identity, Rooms};
 use super::failures::explain;
 use super::fleet::{Fleet, FleetPlan, Notice};
+use super::options::Common;
 use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
-use super::report::{Origin, Outputs, Table, Timeline, number, per};
+use super::report::{Origin, Table, Timeline, number, per};
 use super::server::Server;
-use super::{interrupt, source};
+use super::source;
 
 /// Connections per room unless asked otherwise.
 pub const CONNECTIONS_PER_ROOM: u64 = 1_000;
@@ -30,20 +30,10 @@ const MINUTE: f64 = 60.0;
 
 /// What to run.
 pub struct IdleOptions {
-    /// The server, or `None` to start one.
-    pub target: Option<String>,
-    /// Its process.
-    pub pid: Option<u32>,
-    /// Arguments for a server that is started, split at spaces.
-    pub serve_args: String,
-    /// How it is spoken to.
-    pub dialect: Arc<Dialect>,
+    /// Which server, and where the answer goes.
+    pub common: Common,
     /// Connections to open.
     pub connections: u64,
-    /// Worker threads, or as few as the descriptor limit allows.
-    pub threads: Option<u64>,
-    /// Source addresses, or as many as make ports cheap.
-    pub source_ips: Option<u64>,
     /// Seconds to hold.
     pub hold_seconds: u64,
     /// Rooms that connections join, one each.
@@ -53,10 +43,6 @@ pub struct IdleOptions {
     /// Whether a server that this run did not start may be stopped for a moment (SIGSTOP), to tell the
     /// sides' memory apart.
     pub stop_server: bool,
-    /// Where the report goes as JSON.
-    pub json: Option<PathBuf>,
-    /// Where the report goes as HTML.
-    pub report: Option<PathBuf>,
 }
 
 /// The answer. Figures that were not reached (an interrupted run) or have no source (no `--pid`) are absent.
@@ -109,17 +95,15 @@ pub struct IdleReport {
 /// The run could not start, the report could not be written, or not one connection became whole.
 /// Some failed connections are figures, not errors.
 pub fn run(options: &IdleOptions) -> Result<(), String> {
-    let outputs = Outputs::open(options.json.as_deref(), options.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
-    let server =
-        Server::resolve(options.target.as_deref(), options.pid, &options.serve_args, options.connections)?;
-    let threads = options.threads.map_or_else(|| Fleet::threads_needed(options.connections), Ok)?;
+    let common = &options.common;
+    let (outputs, sender, notices) = common.prepare()?;
+    let server = Server::of(common, options.connections)?;
+    let threads = options.common.threads.map_or_else(|| Fleet::threads_needed(options.connections), Ok)?;
     let address = server.target.address;
     let source_ips =
-        options.source_ips.unwrap_or_else(|| source::sources_needed(options.connections, address));
+        options.common.source_ips.unwrap_or_else(|| source::sources_needed(options.connections, address));
     let script =
-        Script::new(options.dialect.clone(), options.rooms, options.identity.clone(), &server.target)?;
+        Script::new(options.common.dialect.clone(), options.rooms, options.identity.clone(), &server.target)?;
     let plan = FleetPlan { source_ips, ..FleetPlan::new(address, script, options.connections, threads) };
     let mut report = IdleReport {
         origin: Some(Origin::now(&server.url, threads as usize, source_ips)),

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::dialect::Dialect;
+use super::fleet::Notice;
+use super::interrupt;
+use super::report::Outputs;
 
 /// Options that every subcommand of `throng bench` takes.
 #[derive(Debug, Clone)]
@@ -24,4 +28,18 @@ pub struct Common {
     pub json: Option<PathBuf>,
     /// Where it goes as HTML.
     pub report: Option<PathBuf>,
+}
+
+impl Common {
+    /// What a run does first: opens the files of its report and begins to hear Ctrl-C.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written, or the signals cannot be watched.
+    pub fn prepare(&self) -> Result<(Outputs, Sender<Notice>, Receiver<Notice>), String> {
+        let outputs = Outputs::open(self.json.as_deref(), self.report.as_deref())?;
+        let (sender, notices) = mpsc::channel();
+        interrupt::watch(sender.clone())?;
+        Ok((outputs, sender, notices))
+    }
 }

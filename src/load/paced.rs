@@ -13,7 +13,7 @@ use super::options::Common;
 use super::progress::Waited;
 use super::report::{Origin, Table, number};
 use super::server::Server;
-use super::steady::{self, Steady, SteadyPlan, Window};
+use super::steady::{Steady, SteadyPlan, Window};
 use super::worker::BUFFER_BYTES;
 
 /// What to run.
@@ -96,7 +96,7 @@ pub fn check_payload(payload_bytes: usize) -> Result<(), String> {
 pub fn run(options: &PacedOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
     let common = &options.common;
-    let (outputs, sender, notices) = steady::prepare(common)?;
+    let (outputs, sender, notices) = common.prepare()?;
     let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
     let plan = SteadyPlan::new(options.rooms, members, options.publishers, options.payload_bytes);

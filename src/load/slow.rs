@@ -16,7 +16,7 @@ use super::percentiles::Percentiles;
 use super::progress::Waited;
 use super::report::{Origin, Table, number};
 use super::server::Server;
-use super::steady::{self, Steady, SteadyPlan, Window};
+use super::steady::{Steady, SteadyPlan, Window};
 
 /// Before anything is kept: the first second pays for code and tables that are touched for the first time.
 const WARM_UP_SECONDS: f64 = 1.0;
@@ -82,7 +82,7 @@ pub struct SlowReport {
 pub fn run(options: &SlowOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
     let common = &options.common;
-    let (outputs, sender, notices) = steady::prepare(common)?;
+    let (outputs, sender, notices) = common.prepare()?;
     let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
     let chosen = Chosen::Share(options.share);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,12 +13,11 @@ use super::cost::{Bottleneck, Contest, Cost, Spent};
 use super::dialect::{Identity, Rooms};
 use super::failures::not_open;
 use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
-use super::interrupt;
 use super::options::Common;
 use super::pacer::{Pacer, PacerPlan, Schedule};
 use super::percentiles::Percentiles;
 use super::progress::{self, Line, Waited};
-use super::report::{Outputs, Table, number, per};
+use super::report::{Table, number, per};
 use super::server::{Server, Writes};
 use super::watch::Timings;
 
@@ -59,18 +58,6 @@ impl SteadyPlan {
             retry_after: None,
         }
     }
-}
-
-/// What a run does first: opens the files of its report and begins to hear Ctrl-C.
-///
-/// # Errors
-///
-/// A file cannot be written, or the signals cannot be watched.
-pub fn prepare(common: &Common) -> Result<(Outputs, Sender<Notice>, Receiver<Notice>), String> {
-    let outputs = Outputs::open(common.json.as_deref(), common.report.as_deref())?;
-    let (sender, notices) = mpsc::channel();
-    interrupt::watch(sender.clone())?;
-    Ok((outputs, sender, notices))
 }
 
 /// Members that are whole and a pacer that waits for its first rate.

@@ -15,7 +15,7 @@ use super::percentiles::Percentiles;
 use super::progress::{self, Waited};
 use super::report::{Origin, Table, Timeline, number, per};
 use super::server::Server;
-use super::steady::{self, Steady, SteadyPlan, Window};
+use super::steady::{Steady, SteadyPlan, Window};
 
 /// Time until a failed connect is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -94,7 +94,7 @@ pub struct StormReport {
 pub fn run(options: &StormOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
     let common = &options.common;
-    let (outputs, sender, notices) = steady::prepare(common)?;
+    let (outputs, sender, notices) = common.prepare()?;
     let members = options.connections.saturating_add(options.stayers);
     let server = Server::of(common, members)?;
     let threads = common.threads.map_or_else(|| super::fleet::Fleet::threads_needed(members), Ok)?;
