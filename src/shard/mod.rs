@@ -6,8 +6,8 @@
 //! connection that has output.
 //!
 //! Invariants:
-//! - a turn is bounded in events, accepted connections, bytes read (of one connection and of all)
-//!   and inbox messages; what is left over makes the next poll return at once;
+//! - a turn is bounded in events, accepted connections, bytes read (of one connection and of all),
+//!   inbox messages and timers; what is left over makes the next poll return at once;
 //! - nothing here blocks, takes a lock, or allocates for a delivered message.
 //!
 //! Absent on purpose: what messages mean. That is the `Service`.
