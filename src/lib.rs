@@ -15,4 +15,5 @@ pub mod load;
 pub mod protocol;
 pub mod rooms;
 pub mod shard;
+pub mod store;
 pub mod wire;

@@ -12,9 +12,11 @@
 mod directory;
 mod members;
 mod namespace;
+mod retention;
 mod users;
 
 pub use directory::{Directory, Room, RoomId};
 pub use members::{Member, Members, RoomIndex};
-pub use namespace::NamespaceOptions;
+pub use namespace::{NamespaceOptions, RecoveryMode};
+pub use retention::{Durability, Retention};
 pub use users::{User, Users};

@@ -5,8 +5,11 @@
 
 use serde::Deserialize;
 
+use crate::hub::retention::duration_ms;
+use crate::hub::{Durability, Retention};
+
 /// Options of one namespace. Every one is off by default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NamespaceOptions {
     /// Members can ask who else is a member.
@@ -37,4 +40,90 @@ pub struct NamespaceOptions {
     pub allow_user_limited_channels: bool,
     /// Room names must match this regular expression, if it is not empty; it replaces the ASCII rule.
     pub channel_regex: String,
+    /// Publications kept of each room; 0 turns history off.
+    pub history_size: u32,
+    /// Time after a room's last publish at which its history is dropped; 0 turns history off.
+    #[serde(rename = "history_ttl", deserialize_with = "duration_ms")]
+    pub history_ttl_ms: u64,
+    /// Time after a room's last use at which its epoch and offset are forgotten too.
+    #[serde(rename = "history_meta_ttl", deserialize_with = "duration_ms")]
+    pub history_meta_ttl_ms: u64,
+    /// When a publication counts as kept, and its publisher is told so.
+    pub durability: Durability,
+    /// Every subscription is recoverable: a client that comes back gets what it missed.
+    pub force_recovery: bool,
+    /// A subscription is recoverable if the client asks for it.
+    pub allow_recovery: bool,
+    /// Every subscription knows its position in the room's stream.
+    pub force_positioning: bool,
+    /// A subscription knows its position if the client asks for it.
+    pub allow_positioning: bool,
+    /// What recovery gives a client that comes back.
+    pub force_recovery_mode: RecoveryMode,
+    /// Authenticated clients may read the history.
+    pub allow_history_for_client: bool,
+    /// Members may read the history.
+    pub allow_history_for_subscriber: bool,
+    /// With one of the two above: anonymous clients too.
+    pub allow_history_for_anonymous: bool,
+}
+
+/// What recovery gives a client that comes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecoveryMode {
+    /// All that it missed, or nothing.
+    #[default]
+    Stream,
+    /// The latest publication.
+    Cache,
+}
+
+/// Time that a room's epoch and offset outlive its last use, by default: 30 days.
+/// Source: Centrifugo v6 `channel.history_meta_ttl`.
+const HISTORY_META_TTL_MS: u64 = 30 * 24 * 3600 * 1000;
+
+impl Default for NamespaceOptions {
+    fn default() -> Self {
+        NamespaceOptions {
+            presence: false,
+            join_leave: false,
+            force_push_join_leave: false,
+            exclude_sender: false,
+            allow_subscribe_for_client: false,
+            allow_subscribe_for_anonymous: false,
+            allow_publish_for_client: false,
+            allow_publish_for_subscriber: false,
+            allow_publish_for_anonymous: false,
+            allow_presence_for_client: false,
+            allow_presence_for_subscriber: false,
+            allow_presence_for_anonymous: false,
+            allow_user_limited_channels: false,
+            channel_regex: String::new(),
+            history_size: 0,
+            history_ttl_ms: 0,
+            history_meta_ttl_ms: HISTORY_META_TTL_MS,
+            durability: Durability::default(),
+            force_recovery: false,
+            allow_recovery: false,
+            force_positioning: false,
+            allow_positioning: false,
+            force_recovery_mode: RecoveryMode::default(),
+            allow_history_for_client: false,
+            allow_history_for_subscriber: false,
+            allow_history_for_anonymous: false,
+        }
+    }
+}
+
+impl NamespaceOptions {
+    /// How the rooms' history is kept.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            size: self.history_size,
+            ttl_ms: self.history_ttl_ms,
+            meta_ttl_ms: self.history_meta_ttl_ms,
+            durability: self.durability,
+        }
+    }
 }
