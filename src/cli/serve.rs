@@ -11,7 +11,7 @@ use crate::control::server;
 /// Serve WebSockets until SIGTERM or SIGINT
 ///
 /// Without options: clients on 127.0.0.1:8000 at /connection/websocket, health and metrics on
-/// 127.0.0.1:8001. An option here wins over the same one in the configuration file.
+/// 127.0.0.1:8001, durable rooms in ./throng-data. An option here wins over the same one in the configuration file.
 ///
 /// Once every shard listens, one line on stdout says so. SIGTERM or SIGINT closes the connections
 /// over `drain_ms` and exits 0; a second signal ends at once.
@@ -27,7 +27,11 @@ pub(super) struct Args {
     /// Address for /healthz, /readyz and /metrics, as IP:PORT
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     admin: Option<SocketAddr>,
-    /// Directory reserved for the durable rooms: made and locked, and nothing else is kept in it yet
+    /// Directory of the durable rooms [default: ./throng-data]
+    ///
+    /// Histories of rooms and how far their users have read. It is made if it is missing, for this
+    /// user alone to read: what clients said is in it. It is locked while the server runs; if
+    /// another process holds it, the server does not start.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Shards, each a thread with its own listeners; 0 for as many as there are cores
