@@ -5,12 +5,12 @@ import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const DEBUG_BUILD = fileURLToPath(new URL("../../target/debug/throng", import.meta.url));
-const PROGRAM = process.env.THRONG_BIN ?? DEBUG_BUILD;
+const PROGRAM = resolve(process.env.THRONG_BIN ?? DEBUG_BUILD);
 
 /** The key that signs the tokens of all tests. */
 export const KEY = "a key for tests, which is not a secret but as long as one";
@@ -19,6 +19,8 @@ export const KEY = "a key for tests, which is not a secret but as long as one";
 export class Server {
   #process;
   #exited;
+  /** Where it runs, so that its data are its own. */
+  #home;
 
   /**
    * Starts a server with `config` (TOML; none at all: no file) and waits until it is ready.
@@ -26,14 +28,14 @@ export class Server {
    */
   static async start(config, { listen = "127.0.0.1:0" } = {}) {
     const server = new Server();
-    const directory = mkdtempSync(join(tmpdir(), "throng-test-"));
+    server.#home = mkdtempSync(join(tmpdir(), "throng-test-"));
     const args = ["serve", "--listen", listen, "--admin", "127.0.0.1:0"];
     if (config !== undefined) {
-      const file = join(directory, "throng.toml");
+      const file = join(server.#home, "throng.toml");
       writeFileSync(file, config);
       args.push("--config", file);
     }
-    server.#process = spawn(PROGRAM, args, { stdio: ["ignore", "pipe", "pipe"] });
+    server.#process = spawn(PROGRAM, args, { cwd: server.#home, stdio: ["ignore", "pipe", "pipe"] });
     let log = "";
     server.#process.stderr.on("data", (bytes) => (log += bytes));
     server.#exited = new Promise((resolve, reject) => {
@@ -43,9 +45,9 @@ export class Server {
     const lines = createInterface({ input: server.#process.stdout });
     const ready = new Promise((resolve) => lines.once("line", resolve));
     const line = await Promise.race([ready, server.#exited]);
-    rmSync(directory, { recursive: true });
     const [, url, admin] = /^throng ready: clients (\S+), admin (\S+), /.exec(line) ?? [];
     if (url === undefined) {
+      rmSync(server.#home, { recursive: true });
       throw new Error(`${PROGRAM} did not become ready: ${line}\n${log}`);
     }
     /** Where clients connect. */
@@ -63,7 +65,9 @@ export class Server {
   /** Drains and ends the server; resolves with its exit code. */
   async stop() {
     this.#process.kill("SIGTERM");
-    return this.#exited;
+    const code = await this.#exited;
+    rmSync(this.#home, { recursive: true, force: true });
+    return code;
   }
 
   /** The value that /metrics shows for `name`, which includes its labels. */

@@ -29,15 +29,19 @@ class Server:
     """A server on ports that the kernel chooses, ended by `stop`."""
 
     def __init__(self, config: str = "", listen: str = "127.0.0.1:0"):
-        program = os.environ.get("THRONG_BIN", str(_DEBUG_BUILD))
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(config)
-            file.flush()
-            arguments = ["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--config", file.name]
-            self._process = subprocess.Popen(
-                [program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-            line = self._process.stdout.readline()
+        program = os.path.abspath(os.environ.get("THRONG_BIN", _DEBUG_BUILD))
+        # Where it runs, so that its data are its own.
+        self._home = tempfile.TemporaryDirectory(prefix="throng-test-")
+        pathlib.Path(self._home.name, "throng.toml").write_text(config)
+        arguments = ["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--config", "throng.toml"]
+        self._process = subprocess.Popen(
+            [program, *arguments],
+            cwd=self._home.name,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        line = self._process.stdout.readline()
         ready = _READY.match(line)
         if ready is None:
             raise RuntimeError(f"{program} did not become ready: {line!r}")
@@ -48,7 +52,9 @@ class Server:
         """Drains and ends the server; returns its exit code."""
         self._process.send_signal(signal.SIGTERM)
         self._process.stdout.close()
-        return self._process.wait(timeout=DEADLINE_S)
+        code = self._process.wait(timeout=DEADLINE_S)
+        self._home.cleanup()
+        return code
 
 
 def token(key: str = KEY, **claims) -> str:
