@@ -1,8 +1,9 @@
 //! The configuration: one TOML file, in memory as [`Config`].
 //!
-//! A setting is a field here and nowhere else; its default is the one of the `Settings` it ends
-//! up in, where there is one. Names follow Centrifugo where they mean the same, with the unit
-//! last. `throng.example.toml` explains every option; a test finds each of them there.
+//! A setting is a field here or in the file of its table, and nowhere else; its default is the one
+//! of the `Settings` it ends up in, where there is one. Names follow Centrifugo where they mean the
+//! same, with the unit last. `throng.example.toml` explains every option; a test finds each of them
+//! there.
 //!
 //! Invariants:
 //! - a `Config` that `load`, `parse` or `with` returned has passed every check of `validate`, those

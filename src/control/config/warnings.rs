@@ -54,10 +54,13 @@ impl Config {
         if !self.http_api.insecure {
             return;
         }
-        let who =
-            if self.admin.ip().is_loopback() { "program on this machine" } else { "one who reaches it" };
+        let who = if self.admin.ip().is_loopback() {
+            "every program on this machine"
+        } else {
+            "everyone who reaches it"
+        };
         warnings.push(format!(
-            "http_api.insecure = true: every {who} may call the server API on {}, without a key, and so read \
+            "http_api.insecure = true: {who} may call the server API on {}, without a key, and so read \
              and write every room",
             self.admin
         ));
@@ -268,7 +271,7 @@ mod tests {
         let warning = only("[http_api]\ninsecure = true");
         assert!(warning.contains("every program on this machine") && warning.contains("127.0.0.1:8001"));
         let open = warnings("admin = '0.0.0.0:8001'\n[http_api]\ninsecure = true");
-        assert!(open.iter().any(|warning| warning.contains("every one who reaches it")), "{open:?}");
+        assert!(open.iter().any(|warning| warning.contains("everyone who reaches it")), "{open:?}");
         let idle = warnings("[http_api]\ninsecure = true\nkey = '0123456789abcdef'");
         assert_eq!(idle[1..], ["http_api.key does nothing with http_api.insecure = true"]);
         assert_eq!(warnings("[http_api]\nkey = '0123456789abcdef'"), [""; 0]);
