@@ -210,7 +210,7 @@ fn check<S: Store>(store: S, steps: &[Step], mut reopen: impl FnMut(S) -> S) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_store_in_memory_answers_as_the_model(steps in steps()) {

@@ -199,10 +199,10 @@ impl Embedded {
             }
             // The entry in `due` goes on to the new stream.
             let (before, due_ms) = (room.bytes(), room.due_ms);
-            let staged = (room.dirty, room.staged);
+            let (dirty, round) = (room.dirty, room.staged.0);
             *room = Room::new(room.name.clone(), self.epochs.next(), keep, losses, now_ms);
             room.due_ms = due_ms;
-            (room.dirty, room.staged) = staged;
+            (room.dirty, room.staged) = (dirty, (round, 1));
             self.rooms.adjust(before, ROOM_BYTES + name.len());
             made = true;
         }
