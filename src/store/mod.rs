@@ -9,8 +9,22 @@
 //!
 //! Absent on purpose: JSON. A publication's body arrives encoded and is never looked into.
 
+mod embedded;
+mod memory;
+mod recent;
+mod resident;
+mod stats;
+mod stream;
 mod types;
 
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod scratch;
+
+pub use embedded::{Embedded, EmbeddedOptions};
+pub use memory::Memory;
+pub use stats::StoreStats;
 pub use types::{Epoch, Position, Publication, Range, StoreError, Version};
 
 use crate::hub::Retention;
