@@ -32,6 +32,11 @@ export class Random {
     return this.next() < part;
   }
 
+  /** Another source, whose numbers do not depend on how many this one gives from now on. */
+  fork() {
+    return new Random(this.between(0, 2 ** 32 - 1));
+  }
+
   /** `length` bytes. */
   bytes(length) {
     return Buffer.from(Array.from({ length }, () => this.between(0, 255)));
