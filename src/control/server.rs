@@ -81,7 +81,7 @@ pub fn end_on_panic() {
 fn serve(config: Config) -> Result<(), Failure> {
     memory::fix_mmap_threshold();
     let descriptors_max = descriptors::raise_limit().map_err(failure)?;
-    let _data_dir = config.data.as_deref().map(DataDir::open).transpose().map_err(failure)?;
+    let _data_dir = DataDir::open(&config.data).map_err(failure)?;
     let cpus = processors::available().map_err(failure)?;
     let shards = if config.shards > 0 { config.shards } else { cpus.len() };
     let stats: Arc<[Arc<Stats>]> = (0..shards).map(|_| Arc::new(Stats::default())).collect();

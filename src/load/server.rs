@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -47,17 +48,52 @@ pub struct ChildServer {
     pub admin: Option<String>,
     /// Reads what it prints; at its end gives the last line after the readiness line.
     last_line: Option<JoinHandle<Option<String>>>,
+    /// Where its rooms are, if that is ours to remove.
+    _data: Option<OwnData>,
+}
+
+/// A data directory for one run, removed when this is dropped. A run that is interrupted leaves it.
+struct OwnData(PathBuf);
+
+impl OwnData {
+    /// Names one that nobody else has; none if `serve_args` names another. The server makes it.
+    fn unless_in(serve_args: &str) -> Option<OwnData> {
+        static NAMED: AtomicU32 = AtomicU32::new(0);
+        let name = format!("throng-bench-{}-{}", std::process::id(), NAMED.fetch_add(1, SeqCst));
+        (!gives(serve_args, "--data")).then(|| OwnData(std::env::temp_dir().join(name)))
+    }
+}
+
+impl Drop for OwnData {
+    fn drop(&mut self) {
+        // It is not there if the server did not come that far.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Whether `serve_args` gives `option` a value.
+fn gives(serve_args: &str, option: &str) -> bool {
+    serve_args.split_whitespace().any(|word| word.split('=').next() == Some(option))
 }
 
 impl ChildServer {
-    /// Starts `throng serve` with `serve_args` (split at spaces) and waits for its readiness line.
+    /// Starts `throng serve` with `serve_args` (split at spaces) and waits for its readiness line. Its
+    /// rooms are kept in a directory of its own, which ends with it, unless `serve_args` names one.
     ///
     /// # Errors
     ///
     /// It cannot be started, or it ended or closed its output before it was ready.
     pub fn start(serve_args: &str) -> Result<Self, String> {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        Self::start_own(serve.into_iter().chain(serve_args.split_whitespace()))
+        let data = OwnData::unless_in(serve_args);
+        let mut arguments: Vec<&OsStr> = serve.map(OsStr::new).into();
+        arguments.extend(serve_args.split_whitespace().map(OsStr::new));
+        if let Some(data) = &data {
+            arguments.extend([OsStr::new("--data"), data.0.as_os_str()]);
+        }
+        let mut server = Self::start_own(arguments)?;
+        server._data = data;
+        Ok(server)
     }
 
     /// Starts this same binary with `arguments` and waits for its readiness line.
@@ -81,7 +117,7 @@ impl ChildServer {
             .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
         CHILD.store(child.id() as i32, SeqCst);
         let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
-        let mut server = Self { child, url: String::new(), admin: None, last_line: None };
+        let mut server = Self { child, url: String::new(), admin: None, last_line: None, _data: None };
         let mut lines = BufReader::new(stdout).lines();
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(url) = ready_url(&line) {
@@ -150,8 +186,8 @@ const SHARD_SHARE: f64 = 0.8;
 fn with_shards(serve_args: &str, connections: u64) -> Result<String, String> {
     let per_shard = raise_descriptor_limit()? as f64 * SHARD_SHARE;
     let shards = (connections as f64 / per_shard).ceil() as usize;
-    let is_chosen = serve_args.split_whitespace().any(|word| word.split('=').next() == Some("--shards"));
-    if is_chosen || shards <= std::thread::available_parallelism().map_or(1, usize::from) {
+    if gives(serve_args, "--shards") || shards <= std::thread::available_parallelism().map_or(1, usize::from)
+    {
         return Ok(serve_args.to_owned());
     }
     Ok(format!("{serve_args} --shards {shards}"))
@@ -299,6 +335,19 @@ mod tests {
         assert_eq!(many, " --shards 63");
         assert_eq!(with_shards("--shards 3", limit * 50).unwrap(), "--shards 3");
         assert_eq!(with_shards("--shards=3", limit * 50).unwrap(), "--shards=3");
+    }
+
+    #[test]
+    fn a_server_without_a_data_directory_gets_one_that_ends_with_it() {
+        for given in ["--data /x", "--shards 2 --data=/x"] {
+            assert!(OwnData::unless_in(given).is_none(), "{given}");
+        }
+        let [one, other] = ["", "--config my--data"].map(|args| OwnData::unless_in(args).unwrap());
+        assert_ne!(one.0, other.0);
+        std::fs::create_dir(&one.0).unwrap();
+        let path = one.0.clone();
+        drop(one);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -5,12 +5,12 @@ import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const DEBUG_BUILD = fileURLToPath(new URL("../../target/debug/throng", import.meta.url));
-const PROGRAM = process.env.THRONG_BIN ?? DEBUG_BUILD;
+const PROGRAM = resolve(process.env.THRONG_BIN ?? DEBUG_BUILD);
 
 /** The key that signs the tokens of all tests. */
 export const KEY = "a key for tests, which is not a secret but as long as one";
@@ -23,14 +23,13 @@ process.on("exit", () => running.forEach((server) => server.kill("SIGKILL")));
 export class Server {
   #process;
   #exited;
-  #log = "";
-
   #ready;
+  #log = "";
 
   /**
    * Starts a server with `config` (TOML; none at all: no file) and waits until it is ready.
    * `listen` is a port to listen on again; left out, the kernel chooses one. `data` is the directory
-   * of its durable rooms, which the caller keeps; left out, `config` says.
+   * of its durable rooms, which the caller keeps; left out, it is gone with the server.
    */
   static async start(config, options) {
     const server = Server.spawn(config, options);
@@ -41,22 +40,24 @@ export class Server {
   /** Starts a server like `start`, without waiting. */
   static spawn(config, { listen = "127.0.0.1:0", data } = {}) {
     const server = new Server();
-    const directory = mkdtempSync(join(tmpdir(), "throng-test-"));
+    // Where it runs, so that its data are its own.
+    const home = mkdtempSync(join(tmpdir(), "throng-test-"));
     const args = ["serve", "--listen", listen, "--admin", "127.0.0.1:0"];
     if (data !== undefined) {
-      args.push("--data", data);
+      args.push("--data", resolve(data));
     }
     if (config !== undefined) {
-      const file = join(directory, "throng.toml");
+      const file = join(home, "throng.toml");
       writeFileSync(file, config);
       args.push("--config", file);
     }
-    server.#process = spawn(PROGRAM, args, { stdio: ["ignore", "pipe", "pipe"] });
+    server.#process = spawn(PROGRAM, args, { cwd: home, stdio: ["ignore", "pipe", "pipe"] });
     server.#process.stderr.on("data", (bytes) => (server.#log += bytes));
     running.add(server.#process);
     server.#exited = new Promise((resolve, reject) => {
       server.#process.once("exit", (code) => {
         running.delete(server.#process);
+        rmSync(home, { recursive: true });
         resolve(code);
       });
       server.#process.once("error", reject);
@@ -64,7 +65,6 @@ export class Server {
     const lines = createInterface({ input: server.#process.stdout });
     const first = new Promise((resolve) => lines.once("line", resolve));
     server.#ready = Promise.race([first, server.#exited]);
-    server.#ready.finally(() => rmSync(directory, { recursive: true })).catch(() => {});
     return server;
   }
 
