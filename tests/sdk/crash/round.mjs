@@ -5,19 +5,24 @@ import { inDoubt, judge } from "./check.mjs";
 import { Ledger, Network, Publisher, Subscriber, readHistory } from "./load.mjs";
 import { image, stamp, tear } from "./torn.mjs";
 
-/** The server's configuration. */
-export const CONFIG = `
-insecure = true
-drain_ms = 200
+/** How safely rooms keep what they acknowledge, by mode: what has only left the server may be torn. */
+const DURABILITIES = { kill: ["fsync", "os"], term: ["fsync", "os"], truncate: ["fsync"] };
+
+/** The server's configuration: a namespace for each durability, and of its name. */
+export const CONFIG = ["fsync", "os"].reduce(
+  (config, durability) => `${config}
 [[channel.namespaces]]
-name = "kept"
+name = "${durability}"
 history_size = 1000000
 history_ttl = "24h"
-durability = "fsync"
+durability = "${durability}"
 force_recovery = true
-allow_history_for_client = true
-allow_history_for_anonymous = true
-`;
+`,
+  `
+insecure = true
+drain_ms = 200
+`,
+);
 
 /** Far above what a loaded machine needs: a round that reaches it has failed. */
 const DEADLINE_MS = 30_000;
@@ -168,7 +173,8 @@ function judgeRound(rooms, { network, ledger, subscribers }, histories) {
  * histories of its rooms, which are to stay so.
  */
 export async function round(server, { number, mode, data, random, counts }) {
-  const rooms = Array.from({ length: counts.rooms }, (_, i) => `kept:${number}-${i}`);
+  const namespaces = DURABILITIES[mode];
+  const rooms = Array.from({ length: counts.rooms }, (_, i) => `${namespaces[i % namespaces.length]}:${number}-${i}`);
   const load = await begin(server, rooms, { number, random, counts });
   const { network, ledger, subscribers, publishers } = load;
   let isOver = false;

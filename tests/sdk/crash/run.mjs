@@ -8,6 +8,8 @@
 //   tests/sdk/crash/run.mjs --rounds 50 --mode truncate     kill -9, and the last write is torn
 //   tests/sdk/crash/run.mjs --rounds 1 --seed SEED ...      the round that was told with this seed
 //
+// Rooms are of the durabilities "fsync" and, unless the last write is torn, "os".
+//
 // THRONG_BIN names the server, else it is the debug build. A seed fixes what is done, not how fast the
 // machine does it: the same seed is the same kind of moment, not the same moment. Exits with 1 if
 // there was any violation, and leaves the server's directory then, as it does with --keep.

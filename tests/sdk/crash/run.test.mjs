@@ -54,7 +54,7 @@ for (const [fault, mode, kind, what] of FAULTS) {
   test(`a server that ${what} is found out`, async (t) => {
     const { code, out } = await run(fault, "--rounds", "3", "--mode", mode, "--seed", "1");
     assert.equal(code, 1, out);
-    assert.match(out, new RegExp(`^  VIOLATION ${kind}( in kept:1-\\d-\\d)?: `, "m"));
+    assert.match(out, new RegExp(`^  VIOLATION ${kind}( in \\w+:1-\\d-\\d)?: `, "m"));
     left(t, out);
   });
 }
