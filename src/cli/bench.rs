@@ -81,6 +81,7 @@ impl From<TargetArgs> for Common {
             target: args.target,
             pid: args.pid,
             serve_args: args.serve_args,
+            keep: None,
             dialect: args.dialect.chosen(),
             source_ips: args.source_ips,
             threads: args.threads,

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use super::dialect::Dialect;
 use super::fleet::Notice;
 use super::interrupt;
+use super::keep::Keep;
 use super::report::Outputs;
 
 /// Options that every subcommand of `throng bench` takes.
@@ -18,6 +19,9 @@ pub struct Common {
     pub pid: Option<u32>,
     /// Arguments for a server that is started, split at spaces.
     pub serve_args: String,
+    /// How a server that is started keeps its rooms; `None`: it does not. Of a server at `target` it says
+    /// that its rooms have a history, whatever its kind.
+    pub keep: Option<Keep>,
     /// How it is spoken to.
     pub dialect: Arc<Dialect>,
     /// Loopback addresses to connect from, or as many as make ports cheap.

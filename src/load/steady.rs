@@ -13,12 +13,13 @@ use super::cost::{Bottleneck, Contest, Cost, Spent};
 use super::dialect::{Identity, Rooms};
 use super::failures::not_open;
 use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
+use super::metrics::Metrics;
 use super::options::Common;
 use super::pacer::{Pacer, PacerPlan, Schedule};
 use super::percentiles::Percentiles;
 use super::progress::{self, Line, Waited};
 use super::report::{Table, number, per};
-use super::server::{Server, Writes};
+use super::server::Server;
 use super::watch::Timings;
 
 /// Between two looks whether the last messages of a window have arrived.
@@ -81,7 +82,7 @@ pub struct Begun {
     messages: u64,
     reads: u64,
     dropped: u64,
-    writes: Option<Writes>,
+    metrics: Option<Metrics>,
 }
 
 /// What one window showed.
@@ -189,7 +190,7 @@ impl<'a> Steady<'a> {
             messages: counters.messages.load(SeqCst),
             reads: counters.reads.load(SeqCst),
             dropped: counters.dropped.load(SeqCst),
-            writes: self.server.writes(),
+            metrics: self.server.metrics(),
         };
         if rate > 0.0 {
             self.pacer.pace(rate);
@@ -216,7 +217,7 @@ impl<'a> Steady<'a> {
         let Spent { server, client, seconds, .. } = begun.contest.spent();
         let deliveries = counters.messages.load(SeqCst) - begun.messages;
         let Timings { delays_us, reordered, .. } = self.fleet.take_timings();
-        let writes = self.server.writes().zip(begun.writes);
+        let metrics = self.server.metrics().zip(begun.metrics.as_ref());
         Window {
             publishes_per_second: begun.rate,
             seconds,
@@ -234,7 +235,7 @@ impl<'a> Steady<'a> {
             server_cpu_ns_per_delivery: server.and_then(|cost| per(cost.cpu_seconds * 1e9, deliveries)),
             client_cpu_ns_per_delivery: per(client.cpu_seconds * 1e9, deliveries),
             messages_per_read: per(deliveries as f64, counters.reads.load(SeqCst) - begun.reads),
-            messages_per_write: writes.and_then(|(after, before)| after.messages_per_write_since(before)),
+            messages_per_write: metrics.and_then(|(after, before)| after.messages_per_write_since(before)),
             bottleneck,
             publishing_ended: paced.ended,
         }
