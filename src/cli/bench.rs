@@ -1,5 +1,6 @@
 //! `throng bench`: parses, and hands over to [`crate::load`].
 
+mod durable;
 mod floor;
 mod loads;
 
@@ -10,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jsonwebtoken::EncodingKey;
 
+use self::durable::PublishArgs;
 use self::floor::{BareServerArgs, FloorArgs, HeartbeatArgs};
 use self::loads::{CeilingArgs, SlowArgs, StormArgs};
 use crate::load::dialect::{self, Dialect, Identity, Rooms};
@@ -18,7 +20,7 @@ use crate::load::floor::BARE_SERVER;
 use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
 use crate::load::options::Common;
 use crate::load::paced::{self, PacedOptions};
-use crate::load::{bare, ceiling, heartbeat, slow, storm};
+use crate::load::{bare, ceiling, heartbeat, publish, slow, storm};
 
 /// One question per subcommand.
 #[derive(Debug, Subcommand)]
@@ -27,6 +29,8 @@ pub enum Bench {
     Idle(IdleArgs),
     /// What one delivery costs and how long it takes: a closed loop with K publishes in flight, or with --rate an open one
     Fanout(FanoutArgs),
+    /// How many publishes per second are acknowledged, over many rooms and connections, and how long each waits
+    Publish(PublishArgs),
     /// N members drop at once and come back: time to whole, CPU per connect, what those notice who stay
     Storm(StormArgs),
     /// A share of the members stops reading: what the others see, memory held, closes
@@ -203,6 +207,7 @@ pub fn run(bench: Bench) -> Result<(), String> {
             Some(rate) => paced::run(&args.paced(rate)?),
             None => fanout::run(&args.into()),
         },
+        Bench::Publish(args) => publish::run(&args.into()),
         Bench::Storm(args) => storm::run(&args.into()),
         Bench::Slow(args) => slow::run(&args.try_into()?),
         Bench::Heartbeat(args) => heartbeat::run(&args.into()),
@@ -318,6 +323,9 @@ mod tests {
             "bench fanout --seconds NaN",
             "bench idle --connections 1 --stop-server",
             "bench floor --connections 0",
+            "bench publish --durability disk",
+            "bench publish --rate 10 --in-flight 2",
+            "bench publish --target ws://x --durability os",
             "bench heartbeat --ping-interval-ms 1",
             "bench heartbeat --target ws://x --ping-interval-ms 50",
         ] {

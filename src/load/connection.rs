@@ -215,8 +215,12 @@ impl Connection {
                 Line::Refusal if self.stage == Stage::Greeting => {
                     return Err(format!("the greeting was refused: {}", String::from_utf8_lossy(line)));
                 }
-                Line::Refusal => tally.refusals += 1,
-                Line::Reply | Line::Other => {}
+                Line::Refusal => {
+                    tally.refusals += 1;
+                    watch.replied(line, true, dialect);
+                }
+                Line::Reply => watch.replied(line, false, dialect),
+                Line::Other => {}
             }
         }
         Ok(())

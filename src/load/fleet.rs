@@ -125,7 +125,7 @@ pub enum Phase {
 pub enum Notice {
     /// One worker's connections are all whole or failed.
     Opened,
-    /// The last round has reached every member.
+    /// The last round has reached every member, or one thread's last publishes are answered.
     Drained,
     /// The user asked to stop (SIGINT or SIGTERM).
     Interrupted,

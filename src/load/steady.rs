@@ -272,7 +272,7 @@ impl<'a> Steady<'a> {
 }
 
 /// Waits until as many messages as are `due` have arrived, or no more come.
-fn await_arrival(due: u64, arrived: impl Fn() -> u64) {
+pub fn await_arrival(due: u64, arrived: impl Fn() -> u64) {
     let (mut before, mut still) = (0, 0);
     while still < ARRIVAL_LOOKS {
         let now = arrived();

@@ -54,6 +54,7 @@ struct File {
     #[serde(default)]
     replies_per_room: u16,
     publish: Spanned<String>,
+    reply_id_after: Option<Spanned<String>>,
     pong: Option<Spanned<String>>,
     #[serde(default, rename = "line")]
     lines: Vec<LineRule>,
@@ -137,6 +138,9 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
     if !file.publish.get_ref().contains("{payload}") {
         return Err(place.at(&file.publish, "`publish` has no {payload}: messages could not be told apart"));
     }
+    if let Some(text) = file.reply_id_after.as_ref().filter(|_| !file.publish.get_ref().contains("{id}")) {
+        return Err(place.at(text, "`reply_id_after` needs an {id} in `publish` that comes back there"));
+    }
     Ok(Arc::new(Dialect {
         name: name.to_owned(),
         opcode: match file.frame {
@@ -168,6 +172,7 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
         replies: file.replies,
         replies_per_room: file.replies_per_room,
         publish,
+        reply_id_after: file.reply_id_after.map(|text| text.into_inner().into_bytes().into()),
         pong: file.pong.map(|pong| pong.into_inner().into_bytes().into()).unwrap_or_default(),
         rules: rules.collect::<Result<_, String>>()?,
     }))
@@ -273,6 +278,7 @@ mod tests {
             ("greeting = '{room}'", "unknown placeholder {room} in `greeting`; known there: {index}"),
             ("greeting = 'a'\ngreeting_end = '{n}'", "in `greeting_end`; known there: none"),
             ("greeting = ", "d.toml:2: "),
+            ("reply_id_after = 'x'", "d.toml:2: `reply_id_after` needs an {id} in `publish`"),
         ] {
             let error = parse("d", "d.toml", &two_lines(text)).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

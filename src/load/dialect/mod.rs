@@ -22,7 +22,7 @@ use serde::Serialize;
 pub use file::{BUILT_IN_NAMES, built_in, built_in_text, read};
 pub use payload::{PAYLOAD_BYTES_MIN, sequence, write_payload};
 pub use rule::Line;
-pub use template::{Template, Values};
+pub use template::{Template, Values, publish_id};
 
 use crate::wire::{Data, OpCode};
 use rule::Rule;
@@ -47,6 +47,8 @@ pub struct Dialect {
     replies: u16,
     replies_per_room: u16,
     publish: Template,
+    /// What stands before the `{id}` of a publish in the reply to it.
+    reply_id_after: Option<Box<[u8]>>,
     rules: Box<[Rule]>,
 }
 
@@ -175,6 +177,27 @@ impl Dialect {
     pub fn publish(&self, out: &mut Vec<u8>, sequence: u64, room: u64, payload_bytes: usize) {
         let payload_bytes = payload_bytes.max(PAYLOAD_BYTES_MIN);
         self.publish.write(out, &Values { sequence, room, payload_bytes, ..Values::default() });
+    }
+
+    /// Refuses a dialect whose publishes are not answered, or whose answers cannot be told apart.
+    ///
+    /// # Errors
+    ///
+    /// It is one of those.
+    pub fn check_answers(&self) -> Result<(), String> {
+        self.reply_id_after.as_ref().map(drop).ok_or_else(|| {
+            format!(
+                "dialect {}: it has no `reply_id_after`, so nothing is known of a publish's answer",
+                self.name
+            )
+        })
+    }
+
+    /// The `{id}` of the publish that `line`, a reply or a refusal, answers, and what follows it.
+    pub fn reply_id<'l>(&self, line: &'l [u8]) -> Option<(u64, &'l [u8])> {
+        let rest = line.strip_prefix(&**self.reply_id_after.as_ref()?)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        Some((std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?, &rest[digits..]))
     }
 
     /// The line at the front of `text`, without its end, and what follows it.
@@ -308,6 +331,20 @@ mod tests {
         }
         assert_eq!((classify("raw", "{}"), classify("raw", "joined")), (Line::Message, Line::Reply));
         assert_eq!(classify("nchan", "joined"), Line::Message);
+    }
+
+    #[test]
+    fn an_answer_names_its_publish_where_the_dialect_says() {
+        let centrifuge = built_in("centrifuge").unwrap();
+        let mut text = Vec::new();
+        centrifuge.publish(&mut text, 123, 5, 64);
+        let id = publish_id(123);
+        assert!(text.starts_with(format!("{{\"id\":{id},").as_bytes()));
+        let reply = format!(r#"{{"id":{id},"publish":{{}}}}"#);
+        assert_eq!(centrifuge.reply_id(reply.as_bytes()), Some((id, &br#","publish":{}}"#[..])));
+        assert_eq!(centrifuge.reply_id(b"{}"), None);
+        assert_eq!(centrifuge.check_answers(), Ok(()));
+        assert!(built_in("raw").unwrap().check_answers().unwrap_err().contains("reply_id_after"));
     }
 
     #[test]

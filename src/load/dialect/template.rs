@@ -56,6 +56,12 @@ pub struct Values<'a> {
     pub payload_bytes: usize,
 }
 
+/// What `{id}` is in the publish with number `sequence`: ids are 32 bits wide, 0 means none, and small
+/// ones are the greeting's. It repeats after a billion, far more than any connection has in flight.
+pub fn publish_id(sequence: u64) -> u64 {
+    sequence % 1_000_000_000 + 1_000
+}
+
 /// A text with placeholders, cut into its pieces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
@@ -110,8 +116,7 @@ impl Template {
                 Piece::Value(Placeholder::Token) => out.extend_from_slice(values.token.as_bytes()),
                 Piece::Value(Placeholder::Room) => number(out, values.room),
                 Piece::Value(Placeholder::N) => number(out, values.n),
-                // Ids are 32 bits wide and 0 means none; replies are not matched, so they may repeat.
-                Piece::Value(Placeholder::Id) => number(out, values.sequence % 1_000_000_000 + 1_000),
+                Piece::Value(Placeholder::Id) => number(out, publish_id(values.sequence)),
                 Piece::Value(Placeholder::Payload) => {
                     write_payload(out, values.sequence, values.payload_bytes);
                 }
