@@ -70,10 +70,9 @@ fn a_schedule_of_publishes_is_kept_and_the_disk_is_timed_beside_it() {
     let publishes = report["publishes"].as_u64().unwrap();
     // One more or less is due at either end of the window; that it may be late is the machine's.
     assert!((150..=250).contains(&publishes), "{report}");
-    assert_eq!(
-        report["latency"]["count"].as_u64().unwrap() + report["unanswered"].as_u64().unwrap(),
-        publishes
-    );
+    // Those of the last moment, after the window was counted, are answered and timed too.
+    assert!(report["latency"]["count"].as_u64().unwrap() >= publishes, "{report}");
+    assert_eq!((&report["unanswered"], &report["errors"]), (&0.into(), &serde_json::json!({})));
     for when in ["before", "after"] {
         assert!(report["disk"][when]["per_second"].as_f64().unwrap() > 0.0, "{report}");
     }

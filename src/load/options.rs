@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
+use super::continuity::Recovery;
 use super::dialect::Dialect;
 use super::fleet::Notice;
 use super::interrupt;
@@ -35,6 +36,11 @@ pub struct Common {
 }
 
 impl Common {
+    /// How members join: so that they can recover, if rooms have a history.
+    pub fn recovery(&self) -> Recovery {
+        if self.keep.is_some() { Recovery::Asked } else { Recovery::No }
+    }
+
     /// What a run does first: opens the files of its report and begins to hear Ctrl-C.
     ///
     /// # Errors

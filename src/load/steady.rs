@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::connection::Script;
+use super::continuity::Recovery;
 use super::cost::{Bottleneck, Contest, Cost, Spent};
 use super::dialect::{Identity, Rooms};
 use super::failures::not_open;
@@ -44,6 +45,8 @@ pub struct SteadyPlan {
     pub at_once_max: Option<usize>,
     /// Time until a failed connect is tried again; `None`: it stays failed.
     pub retry_after: Option<Duration>,
+    /// How members join, if not as the options say.
+    pub recovery: Option<Recovery>,
 }
 
 impl SteadyPlan {
@@ -57,6 +60,7 @@ impl SteadyPlan {
             chosen: Chosen::None,
             at_once_max: None,
             retry_after: None,
+            recovery: None,
         }
     }
 }
@@ -145,8 +149,9 @@ impl<'a> Steady<'a> {
         let dialect = &common.dialect;
         let script = |rooms| Script::new(Arc::clone(dialect), rooms, Identity::Anonymous, &server.target);
         let schedule = Arc::new(Schedule::new());
-        let base =
-            FleetPlan::new(server.target.address, script(Rooms::Spread(plan.rooms))?, plan.members, threads);
+        let recovery = plan.recovery.clone().unwrap_or_else(|| common.recovery());
+        let members = script(Rooms::Spread(plan.rooms))?.with_recovery(recovery)?;
+        let base = FleetPlan::new(server.target.address, members, plan.members, threads);
         let source_ips = common.source_ips.unwrap_or(base.source_ips);
         let fleet_plan = FleetPlan {
             source_ips,

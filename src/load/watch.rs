@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
+use super::continuity::Continuity;
 use super::dialect::{Dialect, sequence};
 use super::pacer::Schedule;
 use super::publish::{InFlight, Receipts};
@@ -32,6 +33,8 @@ pub enum Watch<'a> {
         /// When the read returned, in µs since the schedule's origin.
         now_us: u64,
     },
+    /// Their offsets are followed, and what a connection that comes back is given of those it missed.
+    Stream(&'a mut Continuity),
     /// The answers to publishes are timed, for a connection that publishes.
     Answers {
         /// Its publishes that are not answered.
@@ -50,6 +53,14 @@ impl Watch<'_> {
             Watch::Count | Watch::Answers { .. } => {}
             Watch::Order(witness) => witness.saw(message),
             Watch::Delay { stopwatch, now_us } => stopwatch.saw(message, *now_us, last),
+            Watch::Stream(continuity) => continuity.saw(message, last),
+        }
+    }
+
+    /// Takes one good reply to what connection `index` said first.
+    pub fn joined(&mut self, line: &[u8], index: u64, last: &mut u32) {
+        if let Watch::Stream(continuity) = self {
+            continuity.joined(line, index, last);
         }
     }
 

@@ -41,6 +41,9 @@ pub struct Dialect {
     /// 0: a frame is one line. 1: lines end with LF. 2: with CR LF.
     line_end_bytes: usize,
     joining: Joining,
+    /// In [`Joining::Said`]'s place for who wants to recover, and for who does.
+    join_recoverable: Option<Template>,
+    join_recover: Option<Template>,
     greeting: Template,
     greeting_with_token: Option<Template>,
     greeting_end: Template,
@@ -82,6 +85,22 @@ impl Rooms {
             Self::Each(rooms) => (0, rooms),
         }
     }
+}
+
+/// How a connection joins its rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join<'a> {
+    /// As usual.
+    Plain,
+    /// So that it can recover later.
+    Recoverable,
+    /// It was there before, and wants what came since.
+    Recover {
+        /// The epoch that it was told.
+        epoch: &'a str,
+        /// The offset of the last message it has; 0 if there was none.
+        offset: u64,
+    },
 }
 
 /// Who connects: nobody in particular, or a user of its own per connection.
@@ -139,10 +158,40 @@ impl Dialect {
         Ok(())
     }
 
-    /// The text that connection `index` sends first; empty if the dialect says nothing first.
-    pub fn greeting(&self, index: u64, rooms: Rooms, identity: &Identity) -> Result<Vec<u8>, String> {
+    /// Refuses a dialect that cannot ask for what was missed.
+    ///
+    /// # Errors
+    ///
+    /// It is one of those.
+    pub fn check_recovery(&self) -> Result<(), String> {
+        if self.join_recoverable.is_some() && self.join_recover.is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "dialect {}: it has no `join_recoverable` and `join_recover`, so nobody can ask for what was missed",
+            self.name
+        ))
+    }
+
+    /// The text that connection `index` sends first, joining its rooms by `join`; empty if the dialect says
+    /// nothing first.
+    pub fn greeting(
+        &self,
+        index: u64,
+        rooms: Rooms,
+        identity: &Identity,
+        join: Join<'_>,
+    ) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
         let mut values = Values { index, ..Values::default() };
+        let other = match join {
+            Join::Plain => None,
+            Join::Recoverable => self.join_recoverable.as_ref(),
+            Join::Recover { epoch, offset } => {
+                (values.epoch, values.offset) = (epoch, offset);
+                self.join_recover.as_ref()
+            }
+        };
         match (identity, &self.greeting_with_token) {
             (Identity::Named(key), Some(greeting)) => {
                 greeting.write(&mut out, &Values { token: &token(index, key)?, ..values });
@@ -150,6 +199,7 @@ impl Dialect {
             _ => self.greeting.write(&mut out, &values),
         }
         if let Joining::Said(join) = &self.joining {
+            let join = other.unwrap_or(join);
             let (first, count) = rooms.of(index);
             for nth in 0..count {
                 (values.room, values.n) = (first + nth, nth + 2);
@@ -237,7 +287,7 @@ mod tests {
     use super::*;
 
     fn greeting(name: &str, index: u64, rooms: Rooms) -> String {
-        let text = built_in(name).unwrap().greeting(index, rooms, &Identity::Anonymous).unwrap();
+        let text = built_in(name).unwrap().greeting(index, rooms, &Identity::Anonymous, Join::Plain).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -258,6 +308,24 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_says_where_it_was() {
+        let join = |name: &str, join| {
+            let text = built_in(name).unwrap().greeting(7, Rooms::Spread(3), &Identity::Anonymous, join);
+            String::from_utf8(text.unwrap()).unwrap().lines().nth(1).unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            join("centrifuge", Join::Recoverable),
+            r#"{"id":2,"subscribe":{"channel":"bench-1","recoverable":true}}"#
+        );
+        assert_eq!(
+            join("centrifuge", Join::Recover { epoch: "xyz", offset: 41 }),
+            r#"{"id":2,"subscribe":{"channel":"bench-1","recoverable":true,"recover":true,"epoch":"xyz","offset":41}}"#
+        );
+        assert_eq!(built_in("centrifuge").unwrap().check_recovery(), Ok(()));
+        assert!(built_in("nats").unwrap().check_recovery().unwrap_err().contains("join_recover"));
+    }
+
+    #[test]
     fn a_connection_is_whole_after_the_answers_that_its_server_gives() {
         let due = |name: &str, rooms| built_in(name).unwrap().replies_due(rooms);
         for (name, none, spread, each) in
@@ -271,7 +339,7 @@ mod tests {
     #[test]
     fn a_named_connection_brings_a_token_of_its_own_that_the_secret_verifies() {
         let identity = Identity::Named(EncodingKey::from_secret(b"secret"));
-        let text = built_in("centrifuge").unwrap().greeting(42, Rooms::None, &identity).unwrap();
+        let text = built_in("centrifuge").unwrap().greeting(42, Rooms::None, &identity, Join::Plain).unwrap();
         let command: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let token = command["connect"]["token"].as_str().unwrap();
         let mut rules = jsonwebtoken::Validation::default();

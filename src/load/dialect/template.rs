@@ -16,6 +16,10 @@ pub enum Placeholder {
     Room,
     /// 2 for the first room of a connection, 3 for the second; 1 is left for the greeting.
     N,
+    /// The epoch of a room's stream.
+    Epoch,
+    /// An offset in it.
+    Offset,
     /// A number from 1,000, another for each publish.
     Id,
     /// The payload, with its sequence number.
@@ -32,6 +36,8 @@ impl Placeholder {
             Self::Token => "token",
             Self::Room => "room",
             Self::N => "n",
+            Self::Epoch => "epoch",
+            Self::Offset => "offset",
             Self::Id => "id",
             Self::Payload => "payload",
             Self::PayloadBytes => "payload_bytes",
@@ -50,6 +56,10 @@ pub struct Values<'a> {
     pub room: u64,
     /// For [`Placeholder::N`].
     pub n: u64,
+    /// For [`Placeholder::Epoch`].
+    pub epoch: &'a str,
+    /// For [`Placeholder::Offset`].
+    pub offset: u64,
     /// For [`Placeholder::Id`] and [`Placeholder::Payload`].
     pub sequence: u64,
     /// For [`Placeholder::Payload`] and [`Placeholder::PayloadBytes`].
@@ -116,6 +126,8 @@ impl Template {
                 Piece::Value(Placeholder::Token) => out.extend_from_slice(values.token.as_bytes()),
                 Piece::Value(Placeholder::Room) => number(out, values.room),
                 Piece::Value(Placeholder::N) => number(out, values.n),
+                Piece::Value(Placeholder::Epoch) => out.extend_from_slice(values.epoch.as_bytes()),
+                Piece::Value(Placeholder::Offset) => number(out, values.offset),
                 Piece::Value(Placeholder::Id) => number(out, publish_id(values.sequence)),
                 Piece::Value(Placeholder::Payload) => {
                     write_payload(out, values.sequence, values.payload_bytes);

@@ -167,7 +167,8 @@ fn open_members(
     let address = server.target.address;
     let common = &options.common;
     let rooms = Rooms::Spread(options.rooms);
-    let script = Script::new(Arc::clone(&common.dialect), rooms, Identity::Anonymous, &server.target)?;
+    let script = Script::new(Arc::clone(&common.dialect), rooms, Identity::Anonymous, &server.target)?
+        .with_recovery(common.recovery())?;
     let plan = FleetPlan::new(address, script, members, Fleet::threads_needed(members)?);
     let plan = FleetPlan {
         source_ips: common.source_ips.unwrap_or(plan.source_ips),
@@ -293,12 +294,12 @@ fn open_disk(common: &Common, server: &Server) -> Result<Option<Disk>, String> {
 
 /// Lets `seconds` pass, with a line of acknowledgements each.
 fn wait(writers: &Writers, notices: &Receiver<Notice>, seconds: f64) -> (Waited, Timeline) {
-    let mut line = line(writers);
-    progress::counting(notices, Duration::from_secs_f64(seconds), || writers.acknowledged(), move || line())
+    let line = line(writers);
+    progress::counting(notices, Duration::from_secs_f64(seconds), || writers.acknowledged(), line)
 }
 
 /// Waits until everything is answered, or nothing has been for ten seconds.
-pub(super) fn drain(writers: &Writers, notices: &Receiver<Notice>) -> Waited {
+pub fn drain(writers: &Writers, notices: &Receiver<Notice>) -> Waited {
     let mut drained = 0;
     let done = |notice: &Notice| {
         drained += usize::from(*notice == Notice::Drained);

@@ -13,6 +13,6 @@ mod page;
 mod receipts;
 mod writers;
 
-pub use load::{PublishOptions, PublishReport, run};
+pub use load::{PublishOptions, PublishReport, drain, run};
 pub use receipts::{InFlight, Receipts};
 pub use writers::{Load, Writers, WritersPlan};
