@@ -1,5 +1,6 @@
 //! `throng bench`: parses, and hands over to [`crate::load`].
 
+mod durable;
 mod floor;
 mod loads;
 
@@ -10,6 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jsonwebtoken::EncodingKey;
 
+use self::durable::{HistoryArgs, PublishArgs, RecoverArgs};
 use self::floor::{BareServerArgs, FloorArgs, HeartbeatArgs};
 use self::loads::{CeilingArgs, SlowArgs, StormArgs};
 use crate::load::dialect::{self, Dialect, Identity, Rooms};
@@ -18,7 +20,7 @@ use crate::load::floor::BARE_SERVER;
 use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
 use crate::load::options::Common;
 use crate::load::paced::{self, PacedOptions};
-use crate::load::{bare, ceiling, heartbeat, slow, storm};
+use crate::load::{bare, ceiling, heartbeat, publish, recover, slow, storm};
 
 /// One question per subcommand.
 #[derive(Debug, Subcommand)]
@@ -27,6 +29,10 @@ pub enum Bench {
     Idle(IdleArgs),
     /// What one delivery costs and how long it takes: a closed loop with K publishes in flight, or with --rate an open one
     Fanout(FanoutArgs),
+    /// How many publishes per second are acknowledged, over many rooms and connections, and how long each waits
+    Publish(PublishArgs),
+    /// N clients drop, miss K messages and come back for them: whether all are whole, how long it takes, what is read
+    Recover(RecoverArgs),
     /// N members drop at once and come back: time to whole, CPU per connect, what those notice who stay
     Storm(StormArgs),
     /// A share of the members stops reading: what the others see, memory held, closes
@@ -82,6 +88,7 @@ impl From<TargetArgs> for Common {
             target: args.target,
             pid: args.pid,
             serve_args: args.serve_args,
+            keep: None,
             dialect: args.dialect.chosen(),
             source_ips: args.source_ips,
             threads: args.threads,
@@ -148,6 +155,8 @@ pub struct IdleArgs {
     /// HMAC secret (HS256) that signs the tokens of --named
     #[arg(long, value_name = "S")]
     token_secret: Option<String>,
+    #[command(flatten)]
+    history: HistoryArgs,
 }
 
 /// `throng bench fanout`.
@@ -189,6 +198,8 @@ pub struct FanoutArgs {
     /// Bytes of each payload: of what stands for {payload} in the dialect's `publish`
     #[arg(long, value_name = "B", default_value_t = 64)]
     payload_bytes: usize,
+    #[command(flatten)]
+    history: HistoryArgs,
 }
 
 /// Runs one benchmark.
@@ -203,6 +214,8 @@ pub fn run(bench: Bench) -> Result<(), String> {
             Some(rate) => paced::run(&args.paced(rate)?),
             None => fanout::run(&args.into()),
         },
+        Bench::Publish(args) => publish::run(&args.into()),
+        Bench::Recover(args) => recover::run(&args.try_into()?),
         Bench::Storm(args) => storm::run(&args.into()),
         Bench::Slow(args) => slow::run(&args.try_into()?),
         Bench::Heartbeat(args) => heartbeat::run(&args.into()),
@@ -228,7 +241,7 @@ impl From<IdleArgs> for IdleOptions {
                 Identity::Named(EncodingKey::from_secret(secret.as_bytes()))
             }),
             stop_server: args.stop_server,
-            common: args.target.into(),
+            common: Common { keep: args.history.keep(), ..args.target.into() },
         }
     }
 }
@@ -248,7 +261,7 @@ impl FanoutArgs {
             warm_up_seconds: self.warm_up_seconds,
             seconds: self.seconds,
             payload_bytes: self.payload_bytes,
-            common: self.target.into(),
+            common: Common { keep: self.history.keep(), ..self.target.into() },
         })
     }
 }
@@ -263,7 +276,7 @@ impl From<FanoutArgs> for FanoutOptions {
             seconds: args.seconds,
             payload_bytes: args.payload_bytes,
             spin: args.spin,
-            common: args.target.into(),
+            common: Common { keep: args.history.keep(), ..args.target.into() },
         }
     }
 }
@@ -318,12 +331,19 @@ mod tests {
             "bench fanout --seconds NaN",
             "bench idle --connections 1 --stop-server",
             "bench floor --connections 0",
+            "bench publish --durability disk",
+            "bench idle --connections 1 --history=none",
+            "bench storm --data-dir /tmp",
+            "bench recover --durability none",
+            "bench publish --rate 10 --in-flight 2",
+            "bench publish --target ws://x --durability os",
             "bench heartbeat --ping-interval-ms 1",
             "bench heartbeat --target ws://x --ping-interval-ms 50",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("bench fanout --members 10 --in-flight 4 --dialect raw").is_ok());
+        assert!(parse("bench idle --connections 1 --history --hold 3").is_ok());
         assert!(parse("bench dialect nats").is_ok());
     }
 

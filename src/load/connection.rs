@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use super::bare::{HELLO, THANKS};
+use super::continuity::Recovery;
 use super::dialect::{Dialect, Identity, Line, Rooms, Template, Values};
 use super::frame;
 use super::target::{self, Target};
@@ -37,6 +38,8 @@ pub struct Script {
     pub dialect: Arc<Dialect>,
     /// Rooms to join.
     pub rooms: Rooms,
+    /// Whether it joins them so that it can recover.
+    pub recovery: Recovery,
     identity: Identity,
     upgrade_request: Template,
 }
@@ -55,13 +58,27 @@ impl Script {
     ) -> Result<Self, String> {
         dialect.check(rooms, &identity, &target.path)?;
         let (handshake, upgrade_request) = (Handshake::WebSocket, target.upgrade_request());
-        Ok(Self { handshake, dialect, rooms, identity, upgrade_request })
+        let recovery = Recovery::No;
+        Ok(Self { handshake, dialect, rooms, recovery, identity, upgrade_request })
+    }
+
+    /// The same for connections that join as `recovery` says.
+    ///
+    /// # Errors
+    ///
+    /// The dialect has no words for it.
+    pub fn with_recovery(self, recovery: Recovery) -> Result<Self, String> {
+        if !matches!(recovery, Recovery::No) {
+            self.dialect.check_recovery()?;
+        }
+        Ok(Self { recovery, ..self })
     }
 
     /// What connections to the floor's server say; `dialect` tells its messages, which are all in one room.
     pub fn bare(handshake: Handshake, dialect: Arc<Dialect>) -> Self {
         let (rooms, identity) = (Rooms::Each(1), Identity::Anonymous);
-        Self { handshake, dialect, rooms, identity, upgrade_request: Template::default() }
+        let recovery = Recovery::No;
+        Self { handshake, dialect, rooms, recovery, identity, upgrade_request: Template::default() }
     }
 
     /// Appends what connection `index` sends first: the upgrade request, or what its handshake has in its
@@ -98,7 +115,8 @@ pub struct Connection {
     pub partial: Box<[u8]>,
     /// Messages received since it became whole; wraps never (4 billion per connection).
     pub messages: u32,
-    /// The number of the last message plus one; kept in paced runs only.
+    /// The number of the last message plus one in paced runs; where streams are followed, the offset that
+    /// is next. 0 is none.
     last: u32,
     replies_due: u16,
     /// How far it is.
@@ -123,6 +141,11 @@ impl Connection {
     /// A connection whose TCP connect is under way.
     pub fn new() -> Self {
         Self { partial: Box::default(), messages: 0, last: 0, replies_due: 0, stage: Stage::Connecting }
+    }
+
+    /// The same connection before it connects once more: it knows where it was.
+    pub fn again(&self) -> Self {
+        Self { last: self.last, ..Self::new() }
     }
 
     /// Takes what it can of `bytes` and says how many that were; the caller keeps the rest and brings
@@ -159,7 +182,7 @@ impl Connection {
             taken += frame.frame_bytes;
             match frame.opcode {
                 OpCode::Data(_) => {
-                    self.text(frame.payload, &script.dialect, out, tally, watch)?;
+                    self.text(frame.payload, index, &script.dialect, out, tally, watch)?;
                 }
                 OpCode::Control(Control::Ping) => {
                     tally.pings += 1;
@@ -176,7 +199,8 @@ impl Connection {
         let dialect = &script.dialect;
         self.replies_due = dialect.replies_due(script.rooms);
         self.stage = if self.replies_due == 0 { Stage::Whole } else { Stage::Greeting };
-        let text = dialect.greeting(index, script.rooms, &script.identity)?;
+        let join = script.recovery.join(script.rooms.of(index).0, self.last);
+        let text = dialect.greeting(index, script.rooms, &script.identity, join)?;
         // Linux acknowledges what a socket receives at once and in the client's own context until the
         // socket has sent data; clients that never did could not be compared with those that did. A
         // pong that nobody asked for says nothing (RFC 6455 §5.5.3).
@@ -188,6 +212,7 @@ impl Connection {
     fn text(
         &mut self,
         mut text: &[u8],
+        index: u64,
         dialect: &Dialect,
         out: &mut Vec<u8>,
         tally: &mut Tally,
@@ -207,6 +232,7 @@ impl Connection {
                     write_client_frame(out, dialect.opcode, &dialect.pong, mask(tally.pings));
                 }
                 Line::Reply if self.stage == Stage::Greeting => {
+                    watch.joined(line, index, &mut self.last);
                     self.replies_due -= 1;
                     if self.replies_due == 0 {
                         self.stage = Stage::Whole;
@@ -215,8 +241,12 @@ impl Connection {
                 Line::Refusal if self.stage == Stage::Greeting => {
                     return Err(format!("the greeting was refused: {}", String::from_utf8_lossy(line)));
                 }
-                Line::Refusal => tally.refusals += 1,
-                Line::Reply | Line::Other => {}
+                Line::Refusal => {
+                    tally.refusals += 1;
+                    watch.replied(line, true, dialect);
+                }
+                Line::Reply => watch.replied(line, false, dialect),
+                Line::Other => {}
             }
         }
         Ok(())

@@ -68,6 +68,8 @@ pub struct FanoutReport {
     pub stalled: bool,
     /// How the server was spoken to.
     pub dialect: String,
+    /// Rooms had a history, and every member could have recovered.
+    pub history: bool,
     /// Connections that receive each publish: the members and the publisher.
     pub receivers: u64,
     /// Publishes per round.
@@ -242,6 +244,7 @@ fn measure(
         interrupted: waited == Waited::Interrupted,
         stalled: waited == Waited::Stalled,
         dialect: options.common.dialect.name.clone(),
+        history: options.common.keep.is_some(),
         receivers,
         in_flight,
         rooms_per_connection: options.rooms_per_connection,
@@ -277,7 +280,8 @@ fn plan(
 ) -> Result<FleetPlan, String> {
     let rooms = options.rooms_per_connection;
     let dialect = options.common.dialect.clone();
-    let script = Script::new(dialect, Rooms::Each(rooms), Identity::Anonymous, &server.target)?;
+    let script = Script::new(dialect, Rooms::Each(rooms), Identity::Anonymous, &server.target)?
+        .with_recovery(options.common.recovery())?;
     let plan = FleetPlan::new(server.target.address, script, receivers, threads);
     Ok(FleetPlan {
         source_ips: options.common.source_ips.unwrap_or(plan.source_ips),
@@ -309,6 +313,9 @@ impl FanoutReport {
         let count = |value: u64| number(value as f64, 0);
         if self.interrupted || self.stalled {
             table.row(if self.stalled { "stalled" } else { "interrupted" }, "yes: figures up to then");
+        }
+        if self.history {
+            table.row("rooms have a history", "yes");
         }
         table.row("receivers (members and publisher)", count(self.receivers));
         table.row("in flight", count(self.in_flight));

@@ -18,6 +18,7 @@ use hdrhistogram::Histogram;
 use mio::{Poll, Waker};
 
 use super::connection::Script;
+use super::continuity::Found;
 use super::failures;
 use super::pacer::Schedule;
 use super::publisher::PublishPlan;
@@ -57,6 +58,8 @@ pub struct FleetPlan {
     pub retry_after: Option<Duration>,
     /// Connections that an order is for.
     pub chosen: Chosen,
+    /// Connects per second of those that come back, over all workers; `None`: as fast as they settle.
+    pub return_rate: Option<f64>,
 }
 
 impl FleetPlan {
@@ -74,6 +77,7 @@ impl FleetPlan {
             at_once_max: AT_ONCE_MAX,
             retry_after: None,
             chosen: Chosen::None,
+            return_rate: None,
         }
     }
 }
@@ -125,8 +129,10 @@ pub enum Phase {
 pub enum Notice {
     /// One worker's connections are all whole or failed.
     Opened,
-    /// The last round has reached every member.
+    /// The last round has reached every member, or one thread's last publishes are answered.
     Drained,
+    /// One worker has dropped its chosen connections.
+    Dropped,
     /// The user asked to stop (SIGINT or SIGTERM).
     Interrupted,
 }
@@ -159,6 +165,7 @@ pub struct Counters {
     /// Tries of theirs that failed.
     pub failed_tries: AtomicU64,
     stalling: AtomicBool,
+    dropping: AtomicBool,
     returning: AtomicBool,
     phase: AtomicU8,
 }
@@ -174,7 +181,12 @@ impl Counters {
         self.stalling.load(SeqCst)
     }
 
-    /// True once the chosen connections are to drop and come back.
+    /// True once the chosen connections are to drop.
+    pub fn is_dropping(&self) -> bool {
+        self.dropping.load(SeqCst)
+    }
+
+    /// True once they are to come back.
     pub fn is_returning(&self) -> bool {
         self.returning.load(SeqCst)
     }
@@ -201,6 +213,10 @@ pub struct Outcome {
     pub rounds_us: Option<Histogram<u64>>,
     /// From the order to return until each chosen connection was whole again, in µs.
     pub returns_us: Option<Histogram<u64>>,
+    /// From each one's connect until then, in µs.
+    pub reconnects_us: Option<Histogram<u64>>,
+    /// What was found of the rooms' streams, where that is followed.
+    pub found: Found,
 }
 
 impl Outcome {
@@ -216,9 +232,14 @@ impl Outcome {
         self.skipped += other.skipped;
         self.message_bytes = self.message_bytes.max(other.message_bytes);
         self.rounds_us = self.rounds_us.take().or(other.rounds_us);
-        match (&mut self.returns_us, other.returns_us) {
-            (Some(into), Some(from)) => *into += from,
-            (into, from) => *into = into.take().or(from),
+        self.found.merge(other.found);
+        for (into, from) in
+            [(&mut self.returns_us, other.returns_us), (&mut self.reconnects_us, other.reconnects_us)]
+        {
+            match (&mut *into, from) {
+                (Some(into), Some(from)) => *into += from,
+                (_, from) => *into = into.take().or(from),
+            }
         }
     }
 }
@@ -302,11 +323,23 @@ impl Fleet {
         self.wake();
     }
 
-    /// Makes the chosen connections drop, all at once, and come back. Every worker notes
-    /// [`Notice::Opened`] again when its own are back.
-    pub fn drop_and_return(&self) {
+    /// Makes the chosen connections drop, all at once. Every worker notes [`Notice::Dropped`] when its own
+    /// are gone.
+    pub fn drop_chosen(&self) {
+        self.counters.dropping.store(true, SeqCst);
+        self.wake();
+    }
+
+    /// Lets those that dropped come back. Every worker notes [`Notice::Opened`] again when its own are.
+    pub fn return_dropped(&self) {
         self.counters.returning.store(true, SeqCst);
         self.wake();
+    }
+
+    /// Both at the same moment.
+    pub fn drop_and_return(&self) {
+        self.counters.returning.store(true, SeqCst);
+        self.drop_chosen();
     }
 
     /// What all workers saw of the paced messages since this was last called.

@@ -83,12 +83,12 @@ pub fn run(options: &HeartbeatOptions) -> Result<(), String> {
     let common = &options.common;
     let (outputs, sender, notices) = common.prepare()?;
     let server = match &common.target {
-        Some(url) => Server::resolve(Some(url), common.pid, "", options.connections)?,
+        Some(url) => Server::resolve(Some(url), common.pid, "", None, options.connections)?,
         None => {
             // The server has read it when it is ready.
             let config = ConfigFile::new(&configuration(options.ping_interval_ms))?;
             let serve_args = format!("--config {} {}", config.0.display(), common.serve_args);
-            Server::resolve(None, None, &serve_args, options.connections)?
+            Server::resolve(None, None, &serve_args, None, options.connections)?
         }
     };
     let report = measure(options, &server, &sender, &notices)?;

@@ -52,6 +52,8 @@ pub struct IdleReport {
     pub origin: Option<Origin>,
     /// The run was stopped before its end.
     pub interrupted: bool,
+    /// Rooms had a history, and every connection could have recovered.
+    pub history: bool,
     /// Connections asked for.
     pub connections: u64,
     /// Connections that became whole.
@@ -103,10 +105,12 @@ pub fn run(options: &IdleOptions) -> Result<(), String> {
     let source_ips =
         options.common.source_ips.unwrap_or_else(|| source::sources_needed(options.connections, address));
     let script =
-        Script::new(options.common.dialect.clone(), options.rooms, options.identity.clone(), &server.target)?;
+        Script::new(options.common.dialect.clone(), options.rooms, options.identity.clone(), &server.target)?
+            .with_recovery(common.recovery())?;
     let plan = FleetPlan { source_ips, ..FleetPlan::new(address, script, options.connections, threads) };
     let mut report = IdleReport {
         origin: Some(Origin::now(&server.url, threads as usize, source_ips)),
+        history: common.keep.is_some(),
         connections: options.connections,
         ..IdleReport::default()
     };
@@ -189,6 +193,9 @@ impl IdleReport {
         let count = |value: u64| number(value as f64, 0);
         if self.interrupted {
             table.row("interrupted", "yes: figures up to then");
+        }
+        if self.history {
+            table.row("rooms have a history", "yes");
         }
         table.row("connections whole", count(self.whole));
         table.row("connections failed", count(self.failures.values().sum()));

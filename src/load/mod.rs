@@ -5,24 +5,28 @@
 //! are its own, written for a client that counts rather than reads. From the inside out:
 //! - [`frame`], [`dialect`], [`target`]: bytes, without sockets;
 //! - [`connection`]: one connection's progress from upgrade to counting, without its socket;
-//! - [`watch`], [`percentiles`]: what is looked at in a message, and how times are told;
+//! - [`watch`], [`continuity`], [`percentiles`]: what is looked at in a message, where a connection is in its
+//!   room's stream, and how times are told;
 //! - [`source`], [`openings`], [`worker`], [`fleet`]: sockets and the threads that hold them;
-//! - [`publisher`], [`pacer`]: who publishes, in a closed loop inside a worker or by a schedule on a thread
-//!   of its own;
+//! - [`publisher`], [`pacer`], [`speaker`]: who publishes, in a closed loop inside a worker or by a schedule on
+//!   a thread of its own, and on what;
+//! - [`keep`], [`disk`], [`metrics`]: what a server that is started keeps of its rooms, on which disk, and what
+//!   it says of that;
 //! - [`probe`], [`cost`], [`kernel`], [`account`], [`server`], [`freeze`], [`failures`], [`interrupt`]: the
 //!   measured process, the machine, the user;
 //! - [`bare`]: the server that measured ones are compared with;
 //! - [`steady`]: rooms under a schedule, one window after another; [`paced`], [`ceiling`], [`slow`] and
 //!   [`storm`] are questions to it;
+//! - [`publish`], [`recover`]: rooms with a history;
 //! - [`idle`], [`fanout`], [`floor`], [`heartbeat`]: the other questions;
 //! - [`options`], [`progress`], [`report`]: what every question is told, how its waiting is seen, and its
 //!   answer as a table, as JSON and as a page.
 //!
 //! Invariants: a figure of the server is taken from outside (`/proc`, the kernel's counts), so it is the
-//! same for every server; only messages per write are throng's own count. What a scenario cannot know is
+//! same for every server; only messages per write and what a store does are throng's own count. What a scenario cannot know is
 //! absent, never zero.
 //!
-//! Absent on purpose: retries, except in a storm (elsewhere a failed connection is counted by its reason
+//! Absent on purpose: retries, except of those that come back (elsewhere a failed connection is counted by its reason
 //! and stays failed), TLS and compression (they would measure a library).
 
 pub mod account;
@@ -30,8 +34,10 @@ mod account_page;
 pub mod bare;
 pub mod ceiling;
 pub mod connection;
+pub mod continuity;
 pub mod cost;
 pub mod dialect;
+pub mod disk;
 pub mod failures;
 pub mod fanout;
 mod fanout_page;
@@ -43,7 +49,9 @@ pub mod heartbeat;
 pub mod idle;
 mod idle_page;
 pub mod interrupt;
+pub mod keep;
 pub mod kernel;
+pub mod metrics;
 pub mod openings;
 pub mod options;
 pub mod paced;
@@ -51,11 +59,14 @@ pub mod pacer;
 pub mod percentiles;
 pub mod probe;
 pub mod progress;
+pub mod publish;
 pub mod publisher;
+pub mod recover;
 pub mod report;
 pub mod server;
 pub mod slow;
 pub mod source;
+pub mod speaker;
 pub mod steady;
 mod steady_pages;
 pub mod storm;

@@ -18,6 +18,11 @@ pub struct Openings {
     opened: usize,
     under_way: usize,
     returning: VecDeque<usize>,
+    /// Those that come back wait for [`Openings::release`].
+    is_held: bool,
+    /// When the next one that comes back may, and the time from one to the next: as fast as it goes if
+    /// there is none.
+    turn: Option<(Instant, Duration)>,
     /// Failed ones with the time of their next try; the wait is the same for all, so in order.
     retries: VecDeque<(Instant, usize)>,
 }
@@ -33,6 +38,8 @@ impl Openings {
             opened: 0,
             under_way: 0,
             returning: VecDeque::new(),
+            is_held: false,
+            turn: None,
             retries: VecDeque::new(),
         }
     }
@@ -50,13 +57,38 @@ impl Openings {
         let index = if self.opened < self.share {
             self.opened += 1;
             self.opened - 1
-        } else if let Some(index) = self.returning.pop_front() {
+        } else if let Some(index) = self.next_return(now) {
             index
         } else {
             self.retries.pop_front_if(|(at, _)| *at <= now)?.1
         };
         self.under_way += 1;
         Some(index)
+    }
+
+    fn next_return(&mut self, now: Instant) -> Option<usize> {
+        if self.is_held {
+            return None;
+        }
+        if let (false, Some((turn, interval))) = (self.returning.is_empty(), &mut self.turn) {
+            if *turn > now {
+                return None;
+            }
+            *turn += *interval;
+        }
+        self.returning.pop_front()
+    }
+
+    /// Lets none come back until [`Openings::release`].
+    pub fn hold(&mut self) {
+        self.is_held = true;
+    }
+
+    /// Lets those come back that are or will be queued: the first at `from`, the others each `interval`
+    /// after the one before, or as fast as they settle.
+    pub fn release(&mut self, from: Instant, interval: Option<Duration>) {
+        self.is_held = false;
+        self.turn = interval.map(|interval| (from, interval));
     }
 
     /// A connection became whole.
@@ -85,9 +117,12 @@ impl Openings {
             && self.retries.is_empty()
     }
 
-    /// How long until a failed connection may be tried again; `None` if none waits.
+    /// How long until a connection may be opened that only time holds back; `None` if none waits for it.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        self.retries.front().map(|(at, _)| at.saturating_duration_since(now))
+        let is_paced = !self.is_held && !self.returning.is_empty() && self.under_way < self.at_once_max;
+        let turn = self.turn.filter(|_| is_paced).map(|(turn, _)| turn);
+        let retry = self.retries.front().map(|(at, _)| *at);
+        turn.into_iter().chain(retry).min().map(|at| at.saturating_duration_since(now))
     }
 }
 
@@ -120,5 +155,25 @@ mod tests {
         assert_eq!(openings.next(now + after), Some(1));
         assert_eq!(openings.next(now + after), Some(0));
         assert!(!openings.is_done());
+    }
+
+    #[test]
+    fn those_that_come_back_wait_for_their_release_and_then_for_their_turn() {
+        let (now, ms) = (Instant::now(), Duration::from_millis(1));
+        let mut openings = Openings::new(3, 8);
+        while openings.next(now).is_some() {
+            openings.settled();
+        }
+        openings.hold();
+        (0..3).for_each(|index| openings.reopen(index));
+        assert_eq!((openings.next(now), openings.wait(now), openings.is_done()), (None, None, false));
+        openings.release(now + ms, Some(ms * 2));
+        assert_eq!((openings.next(now), openings.wait(now)), (None, Some(ms)));
+        assert_eq!((openings.next(now + ms), openings.next(now + ms)), (Some(0), None));
+        // Who looks late finds all whose turn has come.
+        assert_eq!((openings.next(now + ms * 9), openings.next(now + ms * 9)), (Some(1), Some(2)));
+        openings.release(now, None);
+        (0..2).for_each(|index| openings.reopen(index));
+        assert_eq!((openings.next(now), openings.next(now)), (Some(0), Some(1)));
     }
 }

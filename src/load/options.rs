@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
+use super::continuity::Recovery;
 use super::dialect::Dialect;
 use super::fleet::Notice;
 use super::interrupt;
+use super::keep::Keep;
 use super::report::Outputs;
 
 /// Options that every subcommand of `throng bench` takes.
@@ -18,6 +20,9 @@ pub struct Common {
     pub pid: Option<u32>,
     /// Arguments for a server that is started, split at spaces.
     pub serve_args: String,
+    /// How a server that is started keeps its rooms; `None`: it does not. Of a server at `target` it says
+    /// that its rooms have a history, whatever its kind.
+    pub keep: Option<Keep>,
     /// How it is spoken to.
     pub dialect: Arc<Dialect>,
     /// Loopback addresses to connect from, or as many as make ports cheap.
@@ -31,6 +36,11 @@ pub struct Common {
 }
 
 impl Common {
+    /// How members join: so that they can recover, if rooms have a history.
+    pub fn recovery(&self) -> Recovery {
+        if self.keep.is_some() { Recovery::Asked } else { Recovery::No }
+    }
+
     /// What a run does first: opens the files of its report and begins to hear Ctrl-C.
     ///
     /// # Errors

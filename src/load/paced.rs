@@ -45,6 +45,8 @@ pub struct PacedReport {
     pub interrupted: bool,
     /// How the server was spoken to.
     pub dialect: String,
+    /// Rooms had a history, and every member could have recovered.
+    pub history: bool,
     /// Rooms.
     pub rooms: u64,
     /// Members of each.
@@ -112,6 +114,7 @@ pub fn run(options: &PacedOptions) -> Result<(), String> {
         origin,
         interrupted: waited == Waited::Interrupted,
         dialect: common.dialect.name.clone(),
+        history: common.keep.is_some(),
         rooms: options.rooms,
         members_per_room: options.members,
         payload_bytes: options.payload_bytes,
@@ -133,6 +136,9 @@ impl PacedReport {
         let count = |value: u64| number(value as f64, 0);
         if self.interrupted {
             table.row("interrupted", "yes: figures up to then");
+        }
+        if self.history {
+            table.row("rooms have a history", "yes");
         }
         table.row("rooms", count(self.rooms));
         table.row("members of each", count(self.members_per_room));

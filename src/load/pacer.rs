@@ -7,8 +7,7 @@
 //! Invariants: publishes are numbered from 0 over the whole run, number `s` goes to room
 //! `s % rooms`, and always on the same connection for one room, so rooms keep their order.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,18 +16,15 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::connection::{Connection, Script, Stage, Tally, mask};
+use super::connection::{Script, Tally, mask};
 use super::fleet::Counters;
+use super::speaker::{BUFFER_BYTES, Speaker};
 use super::watch::{Watch, histogram_us};
 use crate::wire::frame::write_client_frame;
 
 /// Publishes whose due times are remembered. One that arrives a million publishes late would be taken
 /// for a younger one; at 10,000 per second that is 100 s.
 const REMEMBERED: usize = 1 << 20;
-/// Bytes that may wait for one publishing connection; past it the pacer writes nothing and falls behind.
-const UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a publishing connection may take to become whole.
-const SETUP_MAX: Duration = Duration::from_secs(10);
 /// Longest sleep of the pacer: how late it may see an order or a ping.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 /// Sleep while a server takes no more of what waits: how late the next part of it may leave.
@@ -125,12 +121,20 @@ impl Pacer {
     /// A connection did not become whole, with the reason.
     pub fn start(plan: PacerPlan, schedule: Arc<Schedule>, counters: Arc<Counters>) -> Result<Self, String> {
         let publishers = (0..plan.publishers)
-            .map(|number| Publisher::connect(&plan, number))
+            .map(|number| Speaker::connect(plan.address, &plan.script, number))
             .collect::<Result<Vec<_>, _>>()?;
         let (orders, receiver) = mpsc::channel();
         let ended = Arc::new(Mutex::new(None));
-        let mut run =
-            Run { plan, publishers, schedule, counters, next: 0, pace: None, ended: Arc::clone(&ended) };
+        let mut run = Run {
+            plan,
+            publishers,
+            schedule,
+            counters,
+            next: 0,
+            pace: None,
+            ended: Arc::clone(&ended),
+            buffer: vec![0; BUFFER_BYTES].into(),
+        };
         let thread = std::thread::Builder::new()
             .name("pacer".to_owned())
             .spawn(move || run.run(&receiver))
@@ -189,12 +193,13 @@ impl Pace {
 
 struct Run {
     plan: PacerPlan,
-    publishers: Vec<Publisher>,
+    publishers: Vec<Speaker>,
     schedule: Arc<Schedule>,
     counters: Arc<Counters>,
     next: u64,
     pace: Option<Pace>,
     ended: Arc<Mutex<Option<String>>>,
+    buffer: Box<[u8]>,
 }
 
 impl Run {
@@ -224,7 +229,7 @@ impl Run {
 
     /// How long nothing is to be done: until the next publish is due, if one may be written then.
     fn sleep(&self, now: Instant) -> Duration {
-        if self.publishers.iter().any(Publisher::is_full) {
+        if self.publishers.iter().any(Speaker::is_full) {
             return RETRY_AFTER;
         }
         let is_writing = self.publishers.iter().any(|publisher| !publisher.unsent.is_empty());
@@ -236,7 +241,7 @@ impl Run {
     fn stop(&mut self) -> Paced {
         let Some(pace) = self.pace.take() else { return Paced::default() };
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_behind = ended.is_some() || self.publishers.iter().any(Publisher::is_full);
+        let is_behind = ended.is_some() || self.publishers.iter().any(Speaker::is_full);
         let due = pace.started.elapsed().div_duration_f64(pace.interval) as u64 + 1;
         let unwritten = if is_behind { due.saturating_sub(pace.written) } else { 0 };
         Paced { published: pace.written, unwritten, ended, ..pace.paced }
@@ -281,7 +286,10 @@ impl Run {
     fn exchange(&mut self) {
         let mut tally = Tally::default();
         let ended = self.publishers.iter_mut().enumerate().find_map(|(number, publisher)| {
-            let done = publisher.write().and_then(|()| publisher.read(number as u64, &self.plan, &mut tally));
+            let (script, buffer) = (&self.plan.script, &mut self.buffer);
+            let done = publisher
+                .write()
+                .and_then(|()| publisher.read(number as u64, script, buffer, &mut tally, &mut Watch::Count));
             done.err()
         });
         self.counters.refusals.fetch_add(tally.refusals, SeqCst);
@@ -291,105 +299,6 @@ impl Run {
                 Some(format!("a publishing connection ended: {reason}"));
         }
     }
-}
-
-/// One publishing connection.
-struct Publisher {
-    stream: TcpStream,
-    connection: Connection,
-    unsent: Vec<u8>,
-    buffer: Vec<u8>,
-}
-
-impl Publisher {
-    /// Connects and waits until connection `number` is whole.
-    fn connect(plan: &PacerPlan, number: u64) -> Result<Self, String> {
-        let said =
-            |error: io::Error| format!("the publishing connection to {} failed: {error}", plan.address);
-        let stream = TcpStream::connect_timeout(&plan.address, SETUP_MAX).map_err(said)?;
-        stream.set_nodelay(true).map_err(said)?;
-        stream.set_read_timeout(Some(SETUP_MAX)).map_err(said)?;
-        let mut publisher =
-            Self { stream, connection: Connection::new(), unsent: Vec::new(), buffer: vec![0; 64 * 1024] };
-        let mut request = Vec::new();
-        plan.script.upgrade_request(number, &mut request);
-        publisher.stream.write_all(&request).map_err(said)?;
-        publisher.connection.stage = Stage::Upgrading;
-        let end = Instant::now() + SETUP_MAX;
-        while publisher.connection.stage != Stage::Whole {
-            if Instant::now() >= end {
-                return Err(format!("the publishing connection to {}: {}", plan.address, no_answer()));
-            }
-            let read = publisher.read_once(number, plan, &mut Tally::default());
-            read.map_err(|reason| format!("the publishing connection to {}: {reason}", plan.address))?;
-            let unsent = std::mem::take(&mut publisher.unsent);
-            publisher.stream.write_all(&unsent).map_err(said)?;
-        }
-        publisher.stream.set_nonblocking(true).map_err(said)?;
-        Ok(publisher)
-    }
-
-    /// True while it may not be given more.
-    fn is_full(&self) -> bool {
-        self.unsent.len() > UNSENT_BYTES_MAX
-    }
-
-    fn write(&mut self) -> Result<(), String> {
-        if self.unsent.is_empty() {
-            return Ok(());
-        }
-        match self.stream.write(&self.unsent) {
-            Ok(written) => {
-                self.unsent.drain(..written);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(format!("write: {error}")),
-        }
-    }
-
-    fn read(&mut self, number: u64, plan: &PacerPlan, tally: &mut Tally) -> Result<(), String> {
-        while self.read_once(number, plan, tally)? {}
-        Ok(())
-    }
-
-    /// Reads once and takes what came; false if nothing did.
-    fn read_once(&mut self, number: u64, plan: &PacerPlan, tally: &mut Tally) -> Result<bool, String> {
-        let held = self.connection.partial.len();
-        if held == self.buffer.len() {
-            return Err(format!("the server sent a frame longer than {held} bytes"));
-        }
-        self.buffer[..held].copy_from_slice(&self.connection.partial);
-        let came = match self.stream.read(&mut self.buffer[held..]) {
-            Ok(0) => return Err("closed by the server without a close frame".to_owned()),
-            Ok(came) => came,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
-            Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock && self.connection.stage == Stage::Whole =>
-            {
-                return Ok(false);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(no_answer());
-            }
-            Err(error) => return Err(format!("read: {error}")),
-        };
-        let bytes = &self.buffer[..held + came];
-        let taken = self.connection.receive(
-            bytes,
-            number,
-            &plan.script,
-            &mut self.unsent,
-            tally,
-            &mut Watch::Count,
-        )?;
-        self.connection.partial = bytes[taken..].into();
-        Ok(true)
-    }
-}
-
-fn no_answer() -> String {
-    format!("not whole within {} s: the server does not answer", SETUP_MAX.as_secs())
 }
 
 #[cfg(test)]

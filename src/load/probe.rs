@@ -74,13 +74,21 @@ impl Probe {
     pub fn memory(&self) -> io::Result<Memory> {
         let mut memory = parse_smaps_rollup(&fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid))?);
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        memory.page_table_bytes = parse_page_tables(&status).unwrap_or(0);
+        memory.page_table_bytes = kib_of("VmPTE:", &status).unwrap_or(0);
         Ok(memory)
     }
 }
 
-fn parse_page_tables(status: &str) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix("VmPTE:"))?;
+impl Probe {
+    /// The most memory that the process has had resident, in bytes. Source: `VmHWM` of `/proc/PID/status`.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        kib_of("VmHWM:", &fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
+    }
+}
+
+/// The line of `status` that begins with `name`, in bytes.
+fn kib_of(name: &str, status: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(value.split_ascii_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
@@ -118,7 +126,7 @@ mod tests {
         assert_eq!(memory.rss_bytes, 1756 * 1024);
         assert_eq!(memory.pss_bytes, 400 * 1024);
         assert_eq!(memory.private_bytes, 164 * 1024);
-        assert_eq!(parse_page_tables("VmData:\t 9 kB\nVmPTE:\t      52 kB\n"), Some(52 * 1024));
+        assert_eq!(kib_of("VmPTE:", "VmData:\t 9 kB\nVmPTE:\t      52 kB\n"), Some(52 * 1024));
     }
 
     #[test]
@@ -127,6 +135,7 @@ mod tests {
         let before = probe.cpu().unwrap();
         let memory = probe.memory().unwrap();
         assert!(probe.cpu().unwrap() > before);
+        assert!(probe.peak_bytes().unwrap() > 0);
         assert!(memory.pss_bytes > 0 && memory.rss_bytes >= memory.private_bytes);
     }
 

@@ -108,11 +108,30 @@ fn until_settled(
 
 /// Waits for `duration`, saying `line` every second; ten on end that did not move end the wait early.
 pub fn for_a_while(notices: &Receiver<Notice>, duration: Duration, line: impl FnMut() -> Line) -> Waited {
+    let (waited, _) = counting(notices, duration, || 0, line);
+    waited
+}
+
+/// As [`for_a_while`]; the timeline is of what `count` gives, from 0 at the start.
+pub fn counting(
+    notices: &Receiver<Notice>,
+    duration: Duration,
+    count: impl Fn() -> u64,
+    line: impl FnMut() -> Line,
+) -> (Waited, Timeline) {
+    let (first, mut timeline) = (count(), Timeline::default());
+    timeline.sample(0.0, 0);
     let started = Instant::now();
     let length_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let display = Display::new(PASSING, Some(length_ms));
-    let tick = || display.set(started.elapsed().as_millis() as u64);
-    Waiting { notices, display: &display, end: Some(started + duration) }.run(|_| false, tick, line)
+    let tick = || {
+        timeline.sample(started.elapsed().as_secs_f64(), count() - first);
+        display.set(started.elapsed().as_millis() as u64);
+    };
+    let waited =
+        Waiting { notices, display: &display, end: Some(started + duration) }.run(|_| false, tick, line);
+    timeline.end(started.elapsed().as_secs_f64(), count() - first);
+    (waited, timeline)
 }
 
 /// Waits for the notice that `done` accepts, saying `line` every second; ten on end that did not move

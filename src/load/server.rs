@@ -1,12 +1,11 @@
 //! The server under load: a foreign one, or a `throng serve` of this same binary on free ports.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,15 +14,14 @@ use nix::unistd::Pid;
 
 use super::fleet::raise_descriptor_limit;
 use super::freeze;
+use super::keep::{Keep, Scratch, data_arguments};
+use super::metrics::Metrics;
 use super::options::Common;
 use super::probe::Probe;
-use super::report::per;
 use super::target::{Target, ready_admin, ready_url};
 
 /// How long a child may take to end after SIGTERM.
 const STOP_MAX: Duration = Duration::from_secs(10);
-/// How long a child may take to tell its metrics.
-const METRICS_MAX: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
@@ -48,59 +46,24 @@ pub struct ChildServer {
     pub admin: Option<String>,
     /// Reads what it prints; at its end gives the last line after the readiness line.
     last_line: Option<JoinHandle<Option<String>>>,
-    /// Where its rooms are, if that is ours to remove.
-    _data: Option<OwnData>,
-}
-
-/// A data directory for one run, removed when this is dropped. A run that is interrupted leaves it.
-struct OwnData(PathBuf);
-
-impl OwnData {
-    /// Names one that nobody else has; none if `serve_args` names another. The server makes it.
-    fn unless_in(serve_args: &str) -> Option<OwnData> {
-        static NAMED: AtomicU32 = AtomicU32::new(0);
-        let name = format!("throng-bench-{}-{}", std::process::id(), NAMED.fetch_add(1, SeqCst));
-        (!gives(serve_args, "--data")).then(|| OwnData(std::env::temp_dir().join(name)))
-    }
-}
-
-impl Drop for OwnData {
-    fn drop(&mut self) {
-        // It is not there if the server did not come that far.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Whether `serve_args` gives `option` a value.
-fn gives(serve_args: &str, option: &str) -> bool {
-    serve_args.split_whitespace().any(|word| word.split('=').next() == Some(option))
 }
 
 impl ChildServer {
-    /// Starts `throng serve` with `serve_args` (split at spaces) and waits for its readiness line. Its
-    /// rooms are kept in a directory of its own, which ends with it, unless `serve_args` names one.
+    /// Starts `throng serve` for clients at `listen` with `arguments` and waits for its readiness line.
     ///
     /// # Errors
     ///
-    /// It cannot be started, or it ended or closed its output before it was ready.
-    pub fn start(serve_args: &str) -> Result<Self, String> {
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
-        let data = OwnData::unless_in(serve_args);
-        let mut arguments: Vec<&OsStr> = serve.map(OsStr::new).into();
-        arguments.extend(serve_args.split_whitespace().map(OsStr::new));
-        if let Some(data) = &data {
-            arguments.extend([OsStr::new("--data"), data.0.as_os_str()]);
-        }
-        let mut server = Self::start_own(arguments)?;
-        server._data = data;
-        Ok(server)
+    /// As [`ChildServer::start_own`].
+    fn start(listen: &str, arguments: &[String]) -> Result<Self, String> {
+        let serve = ["serve", "--listen", listen, "--admin", "127.0.0.1:0"];
+        Self::start_own(serve.into_iter().chain(arguments.iter().map(String::as_str)))
     }
 
     /// Starts this same binary with `arguments` and waits for its readiness line.
     ///
     /// # Errors
     ///
-    /// As [`ChildServer::start`].
+    /// It cannot be started, or it ended or closed its output before it was ready.
     pub fn start_own(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Self, String> {
         let program = std::env::current_exe().map_err(|error| format!("this binary has no path: {error}"))?;
         let mut command = Command::new(program);
@@ -117,7 +80,7 @@ impl ChildServer {
             .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
         CHILD.store(child.id() as i32, SeqCst);
         let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
-        let mut server = Self { child, url: String::new(), admin: None, last_line: None, _data: None };
+        let mut server = Self { child, url: String::new(), admin: None, last_line: None };
         let mut lines = BufReader::new(stdout).lines();
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(url) = ready_url(&line) {
@@ -186,49 +149,21 @@ const SHARD_SHARE: f64 = 0.8;
 fn with_shards(serve_args: &str, connections: u64) -> Result<String, String> {
     let per_shard = raise_descriptor_limit()? as f64 * SHARD_SHARE;
     let shards = (connections as f64 / per_shard).ceil() as usize;
-    if gives(serve_args, "--shards") || shards <= std::thread::available_parallelism().map_or(1, usize::from)
-    {
+    let is_chosen = serve_args.split_whitespace().any(|word| word.split('=').next() == Some("--shards"));
+    if is_chosen || shards <= std::thread::available_parallelism().map_or(1, usize::from) {
         return Ok(serve_args.to_owned());
     }
     Ok(format!("{serve_args} --shards {shards}"))
-}
-
-/// Deliveries and the writes they left in, as throng counts them since its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Writes {
-    deliveries: u64,
-    writes: u64,
-}
-
-impl Writes {
-    /// Reads both counters from `/metrics` of the admin listener at `address`.
-    fn ask(address: &str) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(METRICS_MAX))?;
-        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Self::parse(&text).ok_or_else(|| io::Error::other("no such counters"))
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let counter = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        Some(Self {
-            deliveries: counter("throng_deliveries_total ")?,
-            writes: counter("throng_writes_total ")?,
-        })
-    }
-
-    /// Deliveries per write from `before` to now; `None` if nothing was written.
-    pub fn messages_per_write_since(self, before: Self) -> Option<f64> {
-        per((self.deliveries - before.deliveries) as f64, self.writes - before.writes)
-    }
 }
 
 /// The server under load, however it came to be.
 pub struct Server {
     /// Present if this run started it.
     child: Option<ChildServer>,
+    /// Its arguments beside the addresses, to start it again.
+    arguments: Vec<String>,
+    /// Its data directory, which must outlive it.
+    scratch: Option<Scratch>,
     /// Its URL as given or as printed by the child.
     pub url: String,
     /// The URL, parsed and resolved.
@@ -244,11 +179,17 @@ impl Server {
     ///
     /// As [`Server::resolve`].
     pub fn of(common: &Common, connections: u64) -> Result<Self, String> {
-        Self::resolve(common.target.as_deref(), common.pid, &common.serve_args, connections)
+        Self::resolve(
+            common.target.as_deref(),
+            common.pid,
+            &common.serve_args,
+            common.keep.as_ref(),
+            connections,
+        )
     }
 
     /// Takes the server at `url`, whose process is `pid` if given; without a URL starts a child with
-    /// `serve_args`, and with as many shards as `connections` need.
+    /// `serve_args`, rooms as `keep` says, and as many shards as `connections` need.
     ///
     /// # Errors
     ///
@@ -257,14 +198,20 @@ impl Server {
         url: Option<&str>,
         pid: Option<u32>,
         serve_args: &str,
+        keep: Option<&Keep>,
         connections: u64,
     ) -> Result<Self, String> {
         let Some(url) = url else {
-            return Self::own(ChildServer::start(&with_shards(serve_args, connections)?)?);
+            let serve_args = with_shards(serve_args, connections)?;
+            let (scratch, mut arguments) = data_arguments(keep, &serve_args)?;
+            arguments.extend(serve_args.split_whitespace().map(str::to_owned));
+            let server = Self::own(ChildServer::start("127.0.0.1:0", &arguments)?)?;
+            return Ok(Self { arguments, scratch: Some(scratch), ..server });
         };
         let target = Target::parse(url)?;
         let probe = pid.map(Probe::new).transpose()?;
-        Ok(Self { child: None, url: url.to_owned(), target, probe })
+        let (arguments, scratch) = (Vec::new(), None);
+        Ok(Self { child: None, arguments, scratch, url: url.to_owned(), target, probe })
     }
 
     /// Takes `child` as the server.
@@ -276,7 +223,31 @@ impl Server {
         let url = child.url.clone();
         let target = Target::parse(&url)?;
         let probe = Some(Probe::new(child.pid())?);
-        Ok(Self { child: Some(child), url, target, probe })
+        let (arguments, scratch) = (Vec::new(), None);
+        Ok(Self { child: Some(child), arguments, scratch, url, target, probe })
+    }
+
+    /// Ends a server that this run started without a chance to tidy up (SIGKILL) and starts it again with
+    /// the same arguments, address and data directory; how long it took to be ready.
+    ///
+    /// # Errors
+    ///
+    /// It is not this run's, or does not come up again.
+    pub fn restart(&mut self) -> Result<Duration, String> {
+        let Some(child) = &mut self.child else {
+            return Err(
+                "a server at --target cannot be started again: leave --target or --restart out".to_owned()
+            );
+        };
+        let failed = |error: io::Error| format!("the server cannot be ended: {error}");
+        child.child.kill().map_err(failed)?;
+        child.child.wait().map_err(failed)?;
+        let started = Instant::now();
+        let child = ChildServer::start(&self.target.address.to_string(), &self.arguments)?;
+        let took = started.elapsed();
+        self.probe = Some(Probe::new(child.pid())?);
+        self.child = Some(child);
+        Ok(took)
     }
 
     /// Whether this run started it.
@@ -284,9 +255,14 @@ impl Server {
         self.child.is_some()
     }
 
-    /// What a throng that this run started says of its writes so far.
-    pub fn writes(&self) -> Option<Writes> {
-        Writes::ask(self.child.as_ref()?.admin.as_deref()?).ok()
+    /// The directory that a server of this run keeps its data in, or one beside it.
+    pub fn directory(&self) -> Option<&Path> {
+        self.scratch.as_ref().map(Scratch::path)
+    }
+
+    /// What a throng that this run started says of itself.
+    pub fn metrics(&self) -> Option<Metrics> {
+        Metrics::ask(self.child.as_ref()?.admin.as_deref()?).ok()
     }
 
     /// Ends a server that this run started; gives the last line that it printed after its readiness line.
@@ -335,30 +311,6 @@ mod tests {
         assert_eq!(many, " --shards 63");
         assert_eq!(with_shards("--shards 3", limit * 50).unwrap(), "--shards 3");
         assert_eq!(with_shards("--shards=3", limit * 50).unwrap(), "--shards=3");
-    }
-
-    #[test]
-    fn a_server_without_a_data_directory_gets_one_that_ends_with_it() {
-        for given in ["--data /x", "--shards 2 --data=/x"] {
-            assert!(OwnData::unless_in(given).is_none(), "{given}");
-        }
-        let [one, other] = ["", "--config my--data"].map(|args| OwnData::unless_in(args).unwrap());
-        assert_ne!(one.0, other.0);
-        std::fs::create_dir(&one.0).unwrap();
-        let path = one.0.clone();
-        drop(one);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn messages_per_write_are_those_between_two_looks_at_the_metrics() {
-        let look = |deliveries: u64, writes: u64| {
-            let text = format!("throng_deliveries_total {deliveries}\nthrong_writes_total {writes}\n");
-            Writes::parse(&text).unwrap()
-        };
-        assert_eq!(look(1_160, 30).messages_per_write_since(look(1_000, 20)), Some(16.0));
-        assert_eq!(look(5, 1).messages_per_write_since(look(5, 1)), None);
-        assert_eq!(Writes::parse("# HELP throng_writes_total x\n"), None);
     }
 
     #[test]

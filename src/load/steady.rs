@@ -9,16 +9,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::connection::Script;
+use super::continuity::Recovery;
 use super::cost::{Bottleneck, Contest, Cost, Spent};
 use super::dialect::{Identity, Rooms};
 use super::failures::not_open;
 use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
+use super::metrics::Metrics;
 use super::options::Common;
 use super::pacer::{Pacer, PacerPlan, Schedule};
 use super::percentiles::Percentiles;
 use super::progress::{self, Line, Waited};
 use super::report::{Table, number, per};
-use super::server::{Server, Writes};
+use super::server::Server;
 use super::watch::Timings;
 
 /// Between two looks whether the last messages of a window have arrived.
@@ -43,6 +45,8 @@ pub struct SteadyPlan {
     pub at_once_max: Option<usize>,
     /// Time until a failed connect is tried again; `None`: it stays failed.
     pub retry_after: Option<Duration>,
+    /// How members join, if not as the options say.
+    pub recovery: Option<Recovery>,
 }
 
 impl SteadyPlan {
@@ -56,6 +60,7 @@ impl SteadyPlan {
             chosen: Chosen::None,
             at_once_max: None,
             retry_after: None,
+            recovery: None,
         }
     }
 }
@@ -81,7 +86,7 @@ pub struct Begun {
     messages: u64,
     reads: u64,
     dropped: u64,
-    writes: Option<Writes>,
+    metrics: Option<Metrics>,
 }
 
 /// What one window showed.
@@ -144,8 +149,9 @@ impl<'a> Steady<'a> {
         let dialect = &common.dialect;
         let script = |rooms| Script::new(Arc::clone(dialect), rooms, Identity::Anonymous, &server.target);
         let schedule = Arc::new(Schedule::new());
-        let base =
-            FleetPlan::new(server.target.address, script(Rooms::Spread(plan.rooms))?, plan.members, threads);
+        let recovery = plan.recovery.clone().unwrap_or_else(|| common.recovery());
+        let members = script(Rooms::Spread(plan.rooms))?.with_recovery(recovery)?;
+        let base = FleetPlan::new(server.target.address, members, plan.members, threads);
         let source_ips = common.source_ips.unwrap_or(base.source_ips);
         let fleet_plan = FleetPlan {
             source_ips,
@@ -189,7 +195,7 @@ impl<'a> Steady<'a> {
             messages: counters.messages.load(SeqCst),
             reads: counters.reads.load(SeqCst),
             dropped: counters.dropped.load(SeqCst),
-            writes: self.server.writes(),
+            metrics: self.server.metrics(),
         };
         if rate > 0.0 {
             self.pacer.pace(rate);
@@ -216,7 +222,7 @@ impl<'a> Steady<'a> {
         let Spent { server, client, seconds, .. } = begun.contest.spent();
         let deliveries = counters.messages.load(SeqCst) - begun.messages;
         let Timings { delays_us, reordered, .. } = self.fleet.take_timings();
-        let writes = self.server.writes().zip(begun.writes);
+        let metrics = self.server.metrics().zip(begun.metrics.as_ref());
         Window {
             publishes_per_second: begun.rate,
             seconds,
@@ -234,7 +240,7 @@ impl<'a> Steady<'a> {
             server_cpu_ns_per_delivery: server.and_then(|cost| per(cost.cpu_seconds * 1e9, deliveries)),
             client_cpu_ns_per_delivery: per(client.cpu_seconds * 1e9, deliveries),
             messages_per_read: per(deliveries as f64, counters.reads.load(SeqCst) - begun.reads),
-            messages_per_write: writes.and_then(|(after, before)| after.messages_per_write_since(before)),
+            messages_per_write: metrics.and_then(|(after, before)| after.messages_per_write_since(before)),
             bottleneck,
             publishing_ended: paced.ended,
         }
@@ -271,7 +277,7 @@ impl<'a> Steady<'a> {
 }
 
 /// Waits until as many messages as are `due` have arrived, or no more come.
-fn await_arrival(due: u64, arrived: impl Fn() -> u64) {
+pub fn await_arrival(due: u64, arrived: impl Fn() -> u64) {
     let (mut before, mut still) = (0, 0);
     while still < ARRIVAL_LOOKS {
         let now = arrived();

@@ -195,6 +195,9 @@ impl StormReport {
         if self.back < self.connections {
             page.verdict(format!("{} connections never came back.", count(self.connections - self.back)));
         }
+        for (what, many) in &self.wrong {
+            page.verdict(format!("{} × {what}.", count(*many)));
+        }
         page.section(
             "Connections back over time",
             "Per second. A gap is a time in which none came back: connects that the accept queues could not hold \

@@ -2,12 +2,14 @@
 //! what a connect costs then, and what those notice who stayed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::continuity::{Recovery, Streams};
 use super::fleet::{Chosen, Notice};
 use super::options::Common;
 use super::paced::check_payload;
@@ -18,7 +20,7 @@ use super::server::Server;
 use super::steady::{Steady, SteadyPlan, Window};
 
 /// Time until a failed connect is tried again.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+pub const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Seconds of the window before the storm.
 const CALM_SECONDS: f64 = 2.0;
 
@@ -49,10 +51,16 @@ pub struct StormReport {
     pub interrupted: bool,
     /// How the server was spoken to.
     pub dialect: String,
+    /// Rooms had a history, and those that came back recovered.
+    pub history: bool,
     /// Connections that dropped.
     pub connections: u64,
     /// Those of them that came back.
     pub back: u64,
+    /// Those of them that were given what they missed, without a hole.
+    pub recovered: u64,
+    /// What was wrong with the messages of those that dropped, where rooms had a history.
+    pub wrong: BTreeMap<String, u64>,
     /// Tries that failed, each repeated later.
     pub failed_tries: u64,
     /// The same by reason.
@@ -102,6 +110,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
         chosen: Chosen::From(options.stayers),
         at_once_max: Some(options.at_once.div_ceil(threads) as usize),
         retry_after: Some(RETRY_AFTER),
+        recovery: common.keep.is_some().then(|| Recovery::Followed(Arc::new(Streams::new(options.rooms)))),
         ..SteadyPlan::new(options.rooms, members, 1, options.payload_bytes)
     };
     let steady = Steady::open(common, plan, &server, &sender, &notices)?;
@@ -111,8 +120,11 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
         origin,
         interrupted: waited == Waited::Interrupted,
         dialect: common.dialect.name.clone(),
+        history: common.keep.is_some(),
         connections: options.connections,
         back: 0,
+        recovered: 0,
+        wrong: BTreeMap::new(),
         failed_tries: 0,
         failures: BTreeMap::new(),
         stayers: options.stayers,
@@ -134,6 +146,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     }
     let outcome = steady.close();
     report.returns = outcome.returns_us.as_ref().and_then(Percentiles::of);
+    (report.recovered, report.wrong) = (outcome.found.recovered, outcome.found.wrong);
     (report.lost, report.drops, report.failures) = (outcome.lost, outcome.drops, outcome.failures);
     print!("{}", report.table().render());
     outputs.write(&report, &report.page())?;
@@ -174,6 +187,10 @@ impl StormReport {
         }
         table.row("connections that dropped", count(self.connections));
         table.row("connections back", count(self.back));
+        if self.history {
+            table.row("connections that recovered", count(self.recovered));
+            table.reasons("wrong", &self.wrong);
+        }
         table.row("failed tries", count(self.failed_tries));
         table.reasons("failed", &self.failures);
         table.row("seconds until all were whole", number(self.seconds_to_whole, 2));

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
-use super::dialect::sequence;
+use super::continuity::Continuity;
+use super::dialect::{Dialect, sequence};
 use super::pacer::Schedule;
+use super::publish::{InFlight, Receipts};
 
 /// Longest delay and round that is told from a longer one: ten minutes.
 pub const DELAY_US_MAX: u64 = 600_000_000;
@@ -31,15 +33,43 @@ pub enum Watch<'a> {
         /// When the read returned, in µs since the schedule's origin.
         now_us: u64,
     },
+    /// Their offsets are followed, and what a connection that comes back is given of those it missed.
+    Stream(&'a mut Continuity),
+    /// The answers to publishes are timed, for a connection that publishes.
+    Answers {
+        /// Its publishes that are not answered.
+        in_flight: &'a mut InFlight,
+        /// Where the answers are kept.
+        receipts: &'a mut Receipts,
+        /// When the read returned, on the clock of `in_flight`.
+        now_us: u64,
+    },
 }
 
 impl Watch<'_> {
     /// Takes one message of a connection whose last number, plus one, is `last`.
     pub fn saw(&mut self, message: &[u8], last: &mut u32) {
         match self {
-            Watch::Count => {}
+            Watch::Count | Watch::Answers { .. } => {}
             Watch::Order(witness) => witness.saw(message),
             Watch::Delay { stopwatch, now_us } => stopwatch.saw(message, *now_us, last),
+            Watch::Stream(continuity) => continuity.saw(message, last),
+        }
+    }
+
+    /// Takes one good reply to what connection `index` said first.
+    pub fn joined(&mut self, line: &[u8], index: u64, last: &mut u32) {
+        if let Watch::Stream(continuity) = self {
+            continuity.joined(line, index, last);
+        }
+    }
+
+    /// Takes one reply of `dialect` to a whole connection.
+    pub fn replied(&mut self, line: &[u8], is_refusal: bool, dialect: &Dialect) {
+        if let Watch::Answers { in_flight, receipts, now_us } = self
+            && let Some((id, rest)) = dialect.reply_id(line)
+        {
+            receipts.answered(in_flight.answered(id), is_refusal.then_some(rest), *now_us);
         }
     }
 }

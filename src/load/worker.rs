@@ -6,8 +6,10 @@
 //!
 //! Which connection is opened when is [`Openings`]' business; when all have settled, the scenario is told.
 
+mod returning;
+mod rounds;
+
 use std::io::{self, Read, Write};
-use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc::Sender};
 use std::time::{Duration, Instant};
@@ -15,13 +17,15 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use self::returning::Returning;
 use super::connection::{Connection, Handshake, Stage, Tally};
+use super::continuity::Continuity;
 use super::dialect::Rooms;
 use super::fleet::{Chosen, Counters, FleetPlan, Notice, Outcome, Phase};
 use super::openings::Openings;
 use super::publisher::Publisher;
 use super::source;
-use super::watch::{Stopwatch, Watch, Witness, histogram_us};
+use super::watch::{Stopwatch, Watch, Witness};
 use crate::host::descriptors;
 
 /// The token of a worker's waker; connections are numbered from 0.
@@ -31,8 +35,6 @@ pub const WAKE: Token = Token(usize::MAX);
 pub const BUFFER_BYTES: usize = 256 * 1024;
 /// Events taken per poll.
 const EVENTS_MAX: usize = 1024;
-/// Connections dropped between two polls, so that those who stay are read meanwhile.
-const DROP_BATCH: usize = 64;
 /// Receive buffer of a connection that will stop reading: the least the kernel gives, doubled by it.
 const STALLING_RECEIVE_BYTES: usize = 2304;
 
@@ -78,10 +80,9 @@ struct Worker {
     slots: Vec<Slot>,
     openings: Openings,
     announced: bool,
-    /// When the chosen connections were told to return.
-    returning: Option<Instant>,
-    /// Connections that may have to be dropped for that.
-    dropping: Range<usize>,
+    returning: Returning,
+    /// Where its connections are in their rooms' streams, if that is followed.
+    continuity: Option<Continuity>,
     buffer: Vec<u8>,
     outbound: Vec<u8>,
     fresh: Fresh,
@@ -105,14 +106,15 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
     let publisher = seat.plan.publish.filter(|_| seat.number == 0).map(Publisher::new);
     let rooms = seat.plan.publish.map_or(1, |publish| publish.rooms);
     let openings = Openings::new(share as usize, seat.plan.at_once_max);
+    let continuity = seat.plan.script.recovery.streams().map(Continuity::new);
     let mut worker = Worker {
         seat,
         poll,
         slots: (0..share).map(|_| Slot::default()).collect(),
         openings,
         announced: false,
-        returning: None,
-        dropping: 0..0,
+        returning: Returning::default(),
+        continuity,
         buffer: vec![0; BUFFER_BYTES],
         outbound: Vec::new(),
         fresh: Fresh::default(),
@@ -136,7 +138,7 @@ impl Worker {
             self.open();
             self.add_up();
             self.drive_publisher();
-            let is_busy = self.seat.plan.spin || !self.dropping.is_empty();
+            let is_busy = self.seat.plan.spin || self.returning.is_busy();
             let timeout = if is_busy { Some(Duration::ZERO) } else { self.openings.wait(Instant::now()) };
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 let interrupted = error.kind() == io::ErrorKind::Interrupted;
@@ -162,9 +164,11 @@ impl Worker {
     /// Opens connections as long as there is one to open and not too many are under way.
     fn open(&mut self) {
         while let Some(index) = self.openings.next(Instant::now()) {
+            self.note_connect(index);
             match self.start(index) {
                 Ok(stream) => {
-                    self.slots[index] = Slot { stream: Some(stream), connection: Connection::new() };
+                    let connection = self.slots[index].connection.again();
+                    self.slots[index] = Slot { stream: Some(stream), connection };
                 }
                 Err(error) => self.end(index, said("connect", &error)),
             }
@@ -183,32 +187,6 @@ impl Worker {
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), both)?;
         Ok(stream)
-    }
-
-    /// When told to, drops every chosen connection without a farewell, as a failing switch does, and
-    /// queues them to come back.
-    fn drop_and_return(&mut self) {
-        if self.returning.is_none() && self.seat.counters.is_returning() {
-            self.returning = Some(Instant::now());
-            self.outcome.returns_us = Some(histogram_us());
-            self.announced = false;
-            self.dropping = 0..self.slots.len();
-            // The first time a failure is final: a target that is down would be tried for ever.
-            self.openings.retry_after(self.seat.plan.retry_after);
-        }
-        let from = self.dropping.start;
-        self.dropping.start = self.dropping.end.min(from + DROP_BATCH);
-        for index in from..self.dropping.start {
-            if !self.seat.plan.chosen.has(self.number(index)) {
-                continue;
-            }
-            if let Some(stream) = self.slots[index].stream.take() {
-                // A reset instead of a FIN: no TIME_WAIT takes the port that the return may need. It
-                // fails only for a socket that is closed already.
-                let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                self.openings.reopen(index);
-            }
-        }
     }
 
     /// The number of connection `index` over all workers.
@@ -239,8 +217,7 @@ impl Worker {
             match written {
                 Ok(_) if self.seat.plan.script.handshake == Handshake::Silent => {
                     connection.stage = Stage::Whole;
-                    self.openings.settled();
-                    self.fresh.whole += 1;
+                    self.note_whole(index);
                 }
                 Ok(_) => {
                     connection.stage = Stage::Upgrading;
@@ -273,8 +250,8 @@ impl Worker {
     ) -> Result<(), String> {
         let number = self.number(index);
         let is_witness = self.seat.plan.publish.is_some() && index + 1 == self.slots.len();
-        let Slot { stream: Some(stream), connection } = &mut self.slots[index] else { return Ok(()) };
         loop {
+            let Slot { stream: Some(stream), connection } = &mut self.slots[index] else { return Ok(()) };
             let held = connection.partial.len();
             if held == BUFFER_BYTES {
                 return Err(format!("the server sent a frame longer than {BUFFER_BYTES} bytes"));
@@ -297,19 +274,11 @@ impl Worker {
                 }
                 // The last connection of the share is this worker's witness.
                 _ if is_witness => Watch::Order(&mut self.witness),
-                _ => Watch::Count,
+                _ => self.continuity.as_mut().map_or(Watch::Count, Watch::Stream),
             };
             let (script, tally) = (&self.seat.plan.script, &mut self.fresh.tally);
             let taken = connection.receive(bytes, number, script, &mut self.outbound, tally, &mut watch);
-            if !was_whole && connection.stage == Stage::Whole {
-                self.openings.settled();
-                if let (Some(since), Some(returns_us)) = (self.returning, &mut self.outcome.returns_us) {
-                    self.fresh.back += 1;
-                    returns_us.saturating_record(since.elapsed().as_micros() as u64);
-                } else {
-                    self.fresh.whole += 1;
-                }
-            }
+            let is_whole = !was_whole && connection.stage == Stage::Whole;
             let rest = &bytes[taken?..];
             if held + rest.len() > 0 {
                 connection.partial = rest.into();
@@ -325,6 +294,9 @@ impl Worker {
                     return Err("the server does not read: a write was cut short".to_owned());
                 }
                 self.outbound.clear();
+            }
+            if is_whole {
+                self.note_whole(index);
             }
             if held + came < BUFFER_BYTES && !read_closed {
                 return Ok(());
@@ -343,7 +315,7 @@ impl Worker {
             &mut self.outcome.drops
         } else {
             self.openings.failed(index, Instant::now());
-            if self.returning.is_some() {
+            if self.returning.is_ordered() {
                 self.fresh.failed_tries += 1;
             } else {
                 self.fresh.failed += 1;
@@ -377,55 +349,10 @@ impl Worker {
         ] {
             total.fetch_add(count, SeqCst);
         }
-        if !self.announced && self.dropping.is_empty() && self.openings.is_done() {
+        if !self.announced && !self.returning.is_busy() && self.openings.is_done() {
             self.announced = true;
             // The scenario stops listening only when it has stopped caring.
             let _ = self.seat.notices.send(Notice::Opened);
-        }
-    }
-
-    /// Ends the round that is complete and starts the next, as the phase says.
-    fn drive_publisher(&mut self) {
-        let Some(publisher) = &mut self.publisher else { return };
-        let counters = &self.seat.counters;
-        let phase = counters.phase();
-        if phase < Phase::WarmUp as u8 {
-            return;
-        }
-        let now = Instant::now();
-        publisher.end_round(counters.messages.load(SeqCst), now);
-        if publisher.is_waiting() {
-            return;
-        }
-        if phase >= Phase::Drain as u8 {
-            if !self.drained {
-                self.drained = true;
-                let _ = self.seat.notices.send(Notice::Drained);
-            }
-            return;
-        }
-        if phase == Phase::Measure as u8 && !self.measuring {
-            self.measuring = true;
-            publisher.rounds_us.reset();
-        }
-        publisher.start_round(&self.seat.plan.script.dialect, &mut self.unsent, now);
-        counters.goal.store(publisher.goal(), SeqCst);
-        counters.published.store(publisher.published(), SeqCst);
-        if let Err(reason) = self.flush_round() {
-            self.end(0, reason);
-        }
-    }
-
-    /// Writes what is left of the round; what the kernel refuses waits for the next writable event.
-    fn flush_round(&mut self) -> Result<(), String> {
-        let Slot { stream: Some(stream), .. } = &mut self.slots[0] else { return Ok(()) };
-        match stream.write(&self.unsent) {
-            Ok(written) => {
-                self.unsent.drain(..written);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(said("write", &error)),
         }
     }
 
@@ -446,6 +373,7 @@ impl Worker {
                 outcome.duplicated += got.saturating_sub(due);
             }
         }
+        outcome.found = self.continuity.take().map(|continuity| continuity.found).unwrap_or_default();
         outcome.reordered = self.witness.reordered;
         outcome.skipped = self.witness.skipped;
         outcome.message_bytes = self.witness.message_bytes;

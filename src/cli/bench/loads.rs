@@ -2,8 +2,10 @@
 
 use clap::Args;
 
+use super::durable::HistoryArgs;
 use super::{TargetArgs, seconds};
 use crate::load::ceiling::CeilingOptions;
+use crate::load::options::Common;
 use crate::load::slow::SlowOptions;
 use crate::load::storm::StormOptions;
 
@@ -67,6 +69,8 @@ pub struct StormArgs {
     /// Bytes of each payload
     #[arg(long, value_name = "B", default_value_t = 64)]
     payload_bytes: usize,
+    #[command(flatten)]
+    history: HistoryArgs,
 }
 
 /// Who is in which room, and who publishes what.
@@ -154,7 +158,7 @@ impl From<StormArgs> for StormOptions {
             at_once: args.at_once,
             rate: args.rate,
             payload_bytes: args.payload_bytes,
-            common: args.target.into(),
+            common: Common { keep: args.history.keep(), ..args.target.into() },
         }
     }
 }

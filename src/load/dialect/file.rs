@@ -48,12 +48,15 @@ struct File {
     greeting: Option<Spanned<String>>,
     greeting_with_token: Option<Spanned<String>>,
     join: Option<Spanned<String>>,
+    join_recoverable: Option<Spanned<String>>,
+    join_recover: Option<Spanned<String>>,
     greeting_end: Option<Spanned<String>>,
     #[serde(default)]
     replies: u16,
     #[serde(default)]
     replies_per_room: u16,
     publish: Spanned<String>,
+    reply_id_after: Option<Spanned<String>>,
     pong: Option<Spanned<String>>,
     #[serde(default, rename = "line")]
     lines: Vec<LineRule>,
@@ -116,6 +119,11 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
     if let (true, Some(join)) = (file.room_in_path, &file.join) {
         return Err(place.at(join, "`join` and `room_in_path = true`: the room is said once, so drop one"));
     }
+    if let Some(text) = file.join_recoverable.as_ref().or(file.join_recover.as_ref())
+        && (file.join.is_none() || file.join_recoverable.is_none() || file.join_recover.is_none())
+    {
+        return Err(place.at(text, "`join`, `join_recoverable` and `join_recover` need each other"));
+    }
     if file.greeting.is_none()
         && let Some(part) =
             file.greeting_with_token.as_ref().or(file.join.as_ref()).or(file.greeting_end.as_ref())
@@ -131,11 +139,17 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
         let starts = cut("starts", &rule.starts, &[Placeholder::Room])?;
         Ok(Rule::new(rule.is, rule.equals.as_deref(), starts.as_ref(), rule.contains.as_deref()))
     });
-    let join = cut("join", &file.join, &[Placeholder::Room, Placeholder::N])?;
+    let in_join = [Placeholder::Room, Placeholder::N, Placeholder::Epoch, Placeholder::Offset];
+    let join = cut("join", &file.join, &in_join[..2])?;
+    let join_recoverable = cut("join_recoverable", &file.join_recoverable, &in_join[..2])?;
+    let join_recover = cut("join_recover", &file.join_recover, &in_join)?;
     let in_publish = [Placeholder::Room, Placeholder::Payload, Placeholder::PayloadBytes, Placeholder::Id];
     let publish = place.template("publish", &file.publish, &in_publish)?;
     if !file.publish.get_ref().contains("{payload}") {
         return Err(place.at(&file.publish, "`publish` has no {payload}: messages could not be told apart"));
+    }
+    if let Some(text) = file.reply_id_after.as_ref().filter(|_| !file.publish.get_ref().contains("{id}")) {
+        return Err(place.at(text, "`reply_id_after` needs an {id} in `publish` that comes back there"));
     }
     Ok(Arc::new(Dialect {
         name: name.to_owned(),
@@ -158,6 +172,8 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
             None if file.room_in_path => Joining::InPath,
             None => Joining::Never,
         },
+        join_recoverable,
+        join_recover,
         greeting: cut("greeting", &file.greeting, &[Placeholder::Index])?.unwrap_or_default(),
         greeting_with_token: cut(
             "greeting_with_token",
@@ -168,6 +184,7 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
         replies: file.replies,
         replies_per_room: file.replies_per_room,
         publish,
+        reply_id_after: file.reply_id_after.map(|text| text.into_inner().into_bytes().into()),
         pong: file.pong.map(|pong| pong.into_inner().into_bytes().into()).unwrap_or_default(),
         rules: rules.collect::<Result<_, String>>()?,
     }))
@@ -273,6 +290,11 @@ mod tests {
             ("greeting = '{room}'", "unknown placeholder {room} in `greeting`; known there: {index}"),
             ("greeting = 'a'\ngreeting_end = '{n}'", "in `greeting_end`; known there: none"),
             ("greeting = ", "d.toml:2: "),
+            (
+                "greeting = 'a'\njoin_recover = 'b'",
+                "d.toml:3: `join`, `join_recoverable` and `join_recover` need",
+            ),
+            ("reply_id_after = 'x'", "d.toml:2: `reply_id_after` needs an {id} in `publish`"),
         ] {
             let error = parse("d", "d.toml", &two_lines(text)).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

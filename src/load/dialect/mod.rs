@@ -22,7 +22,7 @@ use serde::Serialize;
 pub use file::{BUILT_IN_NAMES, built_in, built_in_text, read};
 pub use payload::{PAYLOAD_BYTES_MIN, sequence, write_payload};
 pub use rule::Line;
-pub use template::{Template, Values};
+pub use template::{Template, Values, publish_id};
 
 use crate::wire::{Data, OpCode};
 use rule::Rule;
@@ -41,12 +41,17 @@ pub struct Dialect {
     /// 0: a frame is one line. 1: lines end with LF. 2: with CR LF.
     line_end_bytes: usize,
     joining: Joining,
+    /// In [`Joining::Said`]'s place for who wants to recover, and for who does.
+    join_recoverable: Option<Template>,
+    join_recover: Option<Template>,
     greeting: Template,
     greeting_with_token: Option<Template>,
     greeting_end: Template,
     replies: u16,
     replies_per_room: u16,
     publish: Template,
+    /// What stands before the `{id}` of a publish in the reply to it.
+    reply_id_after: Option<Box<[u8]>>,
     rules: Box<[Rule]>,
 }
 
@@ -80,6 +85,22 @@ impl Rooms {
             Self::Each(rooms) => (0, rooms),
         }
     }
+}
+
+/// How a connection joins its rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join<'a> {
+    /// As usual.
+    Plain,
+    /// So that it can recover later.
+    Recoverable,
+    /// It was there before, and wants what came since.
+    Recover {
+        /// The epoch that it was told.
+        epoch: &'a str,
+        /// The offset of the last message it has; 0 if there was none.
+        offset: u64,
+    },
 }
 
 /// Who connects: nobody in particular, or a user of its own per connection.
@@ -137,10 +158,40 @@ impl Dialect {
         Ok(())
     }
 
-    /// The text that connection `index` sends first; empty if the dialect says nothing first.
-    pub fn greeting(&self, index: u64, rooms: Rooms, identity: &Identity) -> Result<Vec<u8>, String> {
+    /// Refuses a dialect that cannot ask for what was missed.
+    ///
+    /// # Errors
+    ///
+    /// It is one of those.
+    pub fn check_recovery(&self) -> Result<(), String> {
+        if self.join_recoverable.is_some() && self.join_recover.is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "dialect {}: it has no `join_recoverable` and `join_recover`, so nobody can ask for what was missed",
+            self.name
+        ))
+    }
+
+    /// The text that connection `index` sends first, joining its rooms by `join`; empty if the dialect says
+    /// nothing first.
+    pub fn greeting(
+        &self,
+        index: u64,
+        rooms: Rooms,
+        identity: &Identity,
+        join: Join<'_>,
+    ) -> Result<Vec<u8>, String> {
         let mut out = Vec::new();
         let mut values = Values { index, ..Values::default() };
+        let other = match join {
+            Join::Plain => None,
+            Join::Recoverable => self.join_recoverable.as_ref(),
+            Join::Recover { epoch, offset } => {
+                (values.epoch, values.offset) = (epoch, offset);
+                self.join_recover.as_ref()
+            }
+        };
         match (identity, &self.greeting_with_token) {
             (Identity::Named(key), Some(greeting)) => {
                 greeting.write(&mut out, &Values { token: &token(index, key)?, ..values });
@@ -148,6 +199,7 @@ impl Dialect {
             _ => self.greeting.write(&mut out, &values),
         }
         if let Joining::Said(join) = &self.joining {
+            let join = other.unwrap_or(join);
             let (first, count) = rooms.of(index);
             for nth in 0..count {
                 (values.room, values.n) = (first + nth, nth + 2);
@@ -175,6 +227,27 @@ impl Dialect {
     pub fn publish(&self, out: &mut Vec<u8>, sequence: u64, room: u64, payload_bytes: usize) {
         let payload_bytes = payload_bytes.max(PAYLOAD_BYTES_MIN);
         self.publish.write(out, &Values { sequence, room, payload_bytes, ..Values::default() });
+    }
+
+    /// Refuses a dialect whose publishes are not answered, or whose answers cannot be told apart.
+    ///
+    /// # Errors
+    ///
+    /// It is one of those.
+    pub fn check_answers(&self) -> Result<(), String> {
+        self.reply_id_after.as_ref().map(drop).ok_or_else(|| {
+            format!(
+                "dialect {}: it has no `reply_id_after`, so nothing is known of a publish's answer",
+                self.name
+            )
+        })
+    }
+
+    /// The `{id}` of the publish that `line`, a reply or a refusal, answers, and what follows it.
+    pub fn reply_id<'l>(&self, line: &'l [u8]) -> Option<(u64, &'l [u8])> {
+        let rest = line.strip_prefix(&**self.reply_id_after.as_ref()?)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        Some((std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?, &rest[digits..]))
     }
 
     /// The line at the front of `text`, without its end, and what follows it.
@@ -214,7 +287,7 @@ mod tests {
     use super::*;
 
     fn greeting(name: &str, index: u64, rooms: Rooms) -> String {
-        let text = built_in(name).unwrap().greeting(index, rooms, &Identity::Anonymous).unwrap();
+        let text = built_in(name).unwrap().greeting(index, rooms, &Identity::Anonymous, Join::Plain).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -235,6 +308,24 @@ mod tests {
     }
 
     #[test]
+    fn who_comes_back_says_where_it_was() {
+        let join = |name: &str, join| {
+            let text = built_in(name).unwrap().greeting(7, Rooms::Spread(3), &Identity::Anonymous, join);
+            String::from_utf8(text.unwrap()).unwrap().lines().nth(1).unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            join("centrifuge", Join::Recoverable),
+            r#"{"id":2,"subscribe":{"channel":"bench-1","recoverable":true}}"#
+        );
+        assert_eq!(
+            join("centrifuge", Join::Recover { epoch: "xyz", offset: 41 }),
+            r#"{"id":2,"subscribe":{"channel":"bench-1","recoverable":true,"recover":true,"epoch":"xyz","offset":41}}"#
+        );
+        assert_eq!(built_in("centrifuge").unwrap().check_recovery(), Ok(()));
+        assert!(built_in("nats").unwrap().check_recovery().unwrap_err().contains("join_recover"));
+    }
+
+    #[test]
     fn a_connection_is_whole_after_the_answers_that_its_server_gives() {
         let due = |name: &str, rooms| built_in(name).unwrap().replies_due(rooms);
         for (name, none, spread, each) in
@@ -248,7 +339,7 @@ mod tests {
     #[test]
     fn a_named_connection_brings_a_token_of_its_own_that_the_secret_verifies() {
         let identity = Identity::Named(EncodingKey::from_secret(b"secret"));
-        let text = built_in("centrifuge").unwrap().greeting(42, Rooms::None, &identity).unwrap();
+        let text = built_in("centrifuge").unwrap().greeting(42, Rooms::None, &identity, Join::Plain).unwrap();
         let command: serde_json::Value = serde_json::from_slice(&text).unwrap();
         let token = command["connect"]["token"].as_str().unwrap();
         let mut rules = jsonwebtoken::Validation::default();
@@ -308,6 +399,20 @@ mod tests {
         }
         assert_eq!((classify("raw", "{}"), classify("raw", "joined")), (Line::Message, Line::Reply));
         assert_eq!(classify("nchan", "joined"), Line::Message);
+    }
+
+    #[test]
+    fn an_answer_names_its_publish_where_the_dialect_says() {
+        let centrifuge = built_in("centrifuge").unwrap();
+        let mut text = Vec::new();
+        centrifuge.publish(&mut text, 123, 5, 64);
+        let id = publish_id(123);
+        assert!(text.starts_with(format!("{{\"id\":{id},").as_bytes()));
+        let reply = format!(r#"{{"id":{id},"publish":{{}}}}"#);
+        assert_eq!(centrifuge.reply_id(reply.as_bytes()), Some((id, &br#","publish":{}}"#[..])));
+        assert_eq!(centrifuge.reply_id(b"{}"), None);
+        assert_eq!(centrifuge.check_answers(), Ok(()));
+        assert!(built_in("raw").unwrap().check_answers().unwrap_err().contains("reply_id_after"));
     }
 
     #[test]

@@ -16,6 +16,10 @@ pub enum Placeholder {
     Room,
     /// 2 for the first room of a connection, 3 for the second; 1 is left for the greeting.
     N,
+    /// The epoch of a room's stream.
+    Epoch,
+    /// An offset in it.
+    Offset,
     /// A number from 1,000, another for each publish.
     Id,
     /// The payload, with its sequence number.
@@ -32,6 +36,8 @@ impl Placeholder {
             Self::Token => "token",
             Self::Room => "room",
             Self::N => "n",
+            Self::Epoch => "epoch",
+            Self::Offset => "offset",
             Self::Id => "id",
             Self::Payload => "payload",
             Self::PayloadBytes => "payload_bytes",
@@ -50,10 +56,20 @@ pub struct Values<'a> {
     pub room: u64,
     /// For [`Placeholder::N`].
     pub n: u64,
+    /// For [`Placeholder::Epoch`].
+    pub epoch: &'a str,
+    /// For [`Placeholder::Offset`].
+    pub offset: u64,
     /// For [`Placeholder::Id`] and [`Placeholder::Payload`].
     pub sequence: u64,
     /// For [`Placeholder::Payload`] and [`Placeholder::PayloadBytes`].
     pub payload_bytes: usize,
+}
+
+/// What `{id}` is in the publish with number `sequence`: ids are 32 bits wide, 0 means none, and small
+/// ones are the greeting's. It repeats after a billion, far more than any connection has in flight.
+pub fn publish_id(sequence: u64) -> u64 {
+    sequence % 1_000_000_000 + 1_000
 }
 
 /// A text with placeholders, cut into its pieces.
@@ -110,8 +126,9 @@ impl Template {
                 Piece::Value(Placeholder::Token) => out.extend_from_slice(values.token.as_bytes()),
                 Piece::Value(Placeholder::Room) => number(out, values.room),
                 Piece::Value(Placeholder::N) => number(out, values.n),
-                // Ids are 32 bits wide and 0 means none; replies are not matched, so they may repeat.
-                Piece::Value(Placeholder::Id) => number(out, values.sequence % 1_000_000_000 + 1_000),
+                Piece::Value(Placeholder::Epoch) => out.extend_from_slice(values.epoch.as_bytes()),
+                Piece::Value(Placeholder::Offset) => number(out, values.offset),
+                Piece::Value(Placeholder::Id) => number(out, publish_id(values.sequence)),
                 Piece::Value(Placeholder::Payload) => {
                     write_payload(out, values.sequence, values.payload_bytes);
                 }
