@@ -127,7 +127,12 @@ fn serve(config: Config) -> Result<(), Failure> {
         }
         serving.abort();
         watching.abort();
-        keeper.end();
+        tokio::select! {
+            _ = signals.next() => {
+                tracing::warn!("second signal: ending without waiting for the disk; what it has not taken nobody was told of");
+            }
+            () = keeper.end() => {}
+        }
         Ok(())
     })
 }
