@@ -18,6 +18,7 @@ use hostile::{PING, Raw, masked, text};
 use throng::host::{descriptors, listen};
 use throng::rooms::{self, Links, Rooms, Shared};
 use throng::shard::{Seat, Settings, Shard, Stats};
+use throng::store::committer;
 
 /// A shard of rooms on a thread that is counted. It lives as long as the process.
 struct Counted {
@@ -34,7 +35,9 @@ impl Counted {
             rooms::Settings { insecure: true, ping_interval_ms, pong_timeout_ms, ..Default::default() };
         let shared = Arc::new(Shared::new(settings, 1).unwrap());
         let (seat, inbox) = Seat::new(1 << 20).unwrap();
-        let rooms = Rooms::new(shared, Links::new(0, Arc::from([inbox])));
+        // Nothing here has history, so nobody listens at the other end.
+        let (committer, _) = committer::channel(1);
+        let rooms = Rooms::new(shared, Links::new(0, Arc::from([inbox])), committer);
         let stats = Arc::new(Stats::default());
         let shard = Shard::open(seat, vec![address], Settings::default(), stats, rooms).unwrap();
         thread::spawn(move || {

@@ -79,7 +79,7 @@ fn the_example_is_the_default_configuration() {
 #[test]
 fn the_options_that_are_not_set_are_shown_with_values_that_would_be_accepted() {
     let config = Config::parse(&example_with_everything_set(), "throng.example.toml").unwrap();
-    assert!(config.data.is_some() && config.allowed_origins.is_some() && config.insecure.is_some());
+    assert!(config.allowed_origins.is_some() && config.insecure.is_some());
     assert!(config.client.token.is_some() && config.client.subscription_token.is_some());
     assert_eq!(config.channel.namespaces.len(), 1);
     // The namespace shows defaults as well.
@@ -91,7 +91,16 @@ fn every_option_is_in_the_example_and_every_option_of_the_example_exists() {
     let (mut known, mut shown) = (BTreeSet::new(), BTreeSet::new());
     options_of("", "", &mut known);
     options_in("", &example_with_everything_set().parse().unwrap(), &mut shown);
-    for option in ["drain_ms", "socket.keepalive_s", "client.token.issuer", "channel.namespaces.name"] {
+    for option in [
+        "drain_ms",
+        "socket.keepalive_s",
+        "client.token.issuer",
+        "client.subscribe_to_user_personal_channel.enabled",
+        "channel.namespaces.name",
+        "channel.namespaces.history_ttl",
+        "store.disk_free_bytes_min",
+        "http_api.error_mode",
+    ] {
         assert!(known.contains(option), "the parser was not asked for everything: {known:#?}");
     }
     assert_eq!(known, shown, "left: what the parser knows; right: what the example shows");

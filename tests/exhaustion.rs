@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Client, Metrics, PATIENCE};
+use common::{Client, Metrics, PATIENCE, Scratch};
 use hostile::process::cpu_ms;
 use serde_json::json;
 
@@ -24,12 +24,15 @@ struct Limited {
     child: Child,
     clients: SocketAddr,
     admin: SocketAddr,
+    _home: Scratch,
 }
 
 impl Limited {
     fn start() -> Limited {
         let command = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\"");
+        let home = Scratch::new();
         let mut child = Command::new("bash")
+            .current_dir(home.path())
             .args(["-c", &command, env!("CARGO_BIN_EXE_throng"), "serve"])
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1", "--shared-fd-table"])
             .stdout(Stdio::piped())
@@ -42,7 +45,7 @@ impl Limited {
             let (_, rest) = line.split_once(mark).unwrap();
             rest[..rest.find(['/', ',']).unwrap()].parse().unwrap()
         };
-        Limited { clients: address("ws://"), admin: address("http://"), child }
+        Limited { clients: address("ws://"), admin: address("http://"), child, _home: home }
     }
 
     fn try_client(&self) -> Option<Client> {

@@ -6,11 +6,10 @@ pub mod hostile;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::{PATIENCE, Server};
+use common::{PATIENCE, Scratch, Server};
 use hostile::{Neighbour, Raw, close, text};
 
 /// Whether the server still takes connections: one that is refused, or reset unserved, is no.
@@ -38,7 +37,9 @@ fn fails_to_start(arguments: &[&str]) -> String {
     let ports = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "2"];
     let wanted = |option: &&str| !arguments.contains(option);
     let defaults = ports.chunks(2).filter(|pair| wanted(&pair[0])).flatten();
+    let home = Scratch::new();
     let output = Command::new(env!("CARGO_BIN_EXE_throng"))
+        .current_dir(home.path())
         .arg("serve")
         .args(defaults)
         .args(arguments)
@@ -54,7 +55,9 @@ fn fails_to_start(arguments: &[&str]) -> String {
 #[test]
 fn the_readiness_line_is_the_only_output_and_names_addresses_that_serve() {
     let arguments = ["--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--admin", "127.0.0.1:0"];
+    let home = Scratch::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_throng"))
+        .current_dir(home.path())
         .args(["serve", "--shards", "2"])
         .args(arguments)
         .stdout(Stdio::piped())
@@ -182,8 +185,8 @@ fn a_taken_or_foreign_address_is_named_with_its_option_and_a_remedy() {
 
 #[test]
 fn a_data_directory_belongs_to_one_server() {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("data-{}", std::process::id()));
-    let path = directory.to_str().unwrap();
+    let home = Scratch::new();
+    let path = home.path().to_str().unwrap();
     let mut server = Server::with_arguments("", &["--data", path]);
     let error = fails_to_start(&["--data", path]);
     let expected = format!("error: the data directory {path} is held by process {}; ", server.pid());
@@ -191,7 +194,46 @@ fn a_data_directory_belongs_to_one_server() {
     server.signal("TERM");
     assert!(server.wait().success());
     drop(Server::with_arguments("", &["--data", path]));
-    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_server_keeps_its_data_where_it_is_started_unless_it_is_told_where() {
+    let home = Scratch::new();
+    let started = |arguments: &[&str]| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_throng"))
+            .current_dir(home.path())
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(line.starts_with("throng ready: "), "{line:?}");
+    };
+    started(&["--data", "elsewhere"]);
+    assert!(home.path().join("elsewhere").is_dir() && !home.path().join("throng-data").exists());
+    started(&[]);
+    assert!(home.path().join("throng-data").is_dir());
+}
+
+#[test]
+fn a_server_started_where_nothing_can_be_written_says_what_to_do() {
+    // Nobody may make a directory in /proc, not even root.
+    let output = Command::new(env!("CARGO_BIN_EXE_throng"))
+        .current_dir("/proc")
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()), "{error}");
+    let start = "error: cannot create the data directory ./throng-data (from /proc): ";
+    let end = "; needed: a directory that this user may write; name one with `data` or --data\n";
+    assert!(error.contains(start) && error.ends_with(end), "{error}");
 }
 
 #[test]

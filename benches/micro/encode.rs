@@ -16,28 +16,30 @@ pub fn data(size: usize) -> String {
     frame.replace(r#""}"#, &format!(r#"{}"}}"#, "x".repeat(size - frame.len())))
 }
 
-/// Appends the push of a publication by a user with an id.
-pub fn publication(out: &mut Vec<u8>, channel_json: &str, data: &str) {
+/// Appends the push of a publication by a user with an id; `body` is a buffer for what it says.
+pub fn publication(out: &mut Vec<u8>, body: &mut Vec<u8>, channel_json: &str, data: &str) {
     let client = ClientId::new([7; 16]);
     let info = ClientInfo { user: "user-4711", client, conn_info: None, chan_info: None };
-    push::publication(out, channel_json, data, Some(&info), None);
+    body.clear();
+    push::body(body, data, Some(&info), None);
+    push::publication(out, channel_json, body, 0);
 }
 
 /// Runs the benches of this noun.
 pub fn run(bench: &mut Bench) {
     let channel_json = quote("chat:room-7");
     for (name, size) in [("64 B", 64), ("1 KiB", 1024)] {
-        let state = (data(size), Vec::new());
-        bench.work("encode", format!("push of {name}"), elements(1), state, |(data, scratch)| {
+        let state = (data(size), Vec::new(), Vec::new());
+        bench.work("encode", format!("push of {name}"), elements(1), state, |(data, scratch, body)| {
             scratch.clear();
-            publication(scratch, black_box(&channel_json), black_box(data));
+            publication(scratch, body, black_box(&channel_json), black_box(data));
         });
-        let state = (data(size), Vec::new(), Output::default());
+        let state = (data(size), Vec::new(), Vec::new(), Output::default());
         let name = format!("push of {name} into a shared frame");
-        bench.work("encode", name, elements(1), state, |(data, scratch, output)| {
+        bench.work("encode", name, elements(1), state, |(data, scratch, body, output)| {
             output.clear();
             scratch.clear();
-            publication(scratch, black_box(&channel_json), black_box(data));
+            publication(scratch, body, black_box(&channel_json), black_box(data));
             output.frame(1, |out| frame::write_frame(out, TEXT, scratch))
         });
     }

@@ -91,7 +91,7 @@ impl Shard {
 /// Runs the benches of this noun.
 pub fn run(bench: &mut Bench) {
     let mut pushes = Vec::new();
-    publication(&mut pushes, r#""chat:room-7""#, &data(64));
+    publication(&mut pushes, &mut Vec::new(), r#""chat:room-7""#, &data(64));
     for frames in [1, 16] {
         let name = format!("{frames} to 1,000 of 1,000");
         bench.work("fan-out", name, elements(frames * MEMBERS), Shard::new(1, false), |shard| {

@@ -29,7 +29,8 @@ fn open() -> (Poll, Ends) {
 /// that are told of the same publication.
 fn message(room: RoomId, pushes: &Bytes) -> Message<Event> {
     let pushes = pushes.clone();
-    Message::Service(Event::Published { room, audience: Audience::Everyone, pushes, messages: 1 })
+    let audience = Audience::Everyone;
+    Message::Service(Event::Published { room, audience, excluded: None, pushes, messages: 1 })
 }
 
 /// Takes `count` messages, waiting for those that are not there yet.

@@ -124,7 +124,8 @@ def prints(place, pattern):
 
 
 def throng_ready(server, stack, place, pin):
-    process = spawn(stack, server.command, place, pin)
+    own_data = [] if "--data" in server.command else ["--data", str(place / "data")]
+    process = spawn(stack, [*server.command, *own_data], place, pin)
     url = wait(process, place, lambda: prints(place, r"(ws://[^,\s]+)"))[1]
     return Running(url, process.pid, process)
 

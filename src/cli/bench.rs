@@ -62,7 +62,8 @@ pub struct TargetArgs {
     /// Process of the server at --target; without it there are no server figures
     #[arg(long, requires = "target")]
     pid: Option<u32>,
-    /// Arguments for the `throng serve` that is started, split at spaces
+    /// Arguments for the `throng serve` that is started, split at spaces. Its rooms are kept in the
+    /// system's temporary directory and removed at the end, unless --data is among them
     #[arg(long, default_value = "", allow_hyphen_values = true, conflicts_with = "target")]
     serve_args: String,
     #[command(flatten)]

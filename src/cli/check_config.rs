@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::control::config::{Config, Overrides};
+use crate::control::config::{Config, Overrides, duration_text};
 use crate::hub::NamespaceOptions;
 use crate::shard::settings::Origins;
 
@@ -53,9 +53,10 @@ impl Display for Summary<'_> {
             0 => writeln!(f, "shards      as many as there are cores")?,
             shards => writeln!(f, "shards      {shards}")?,
         }
-        match &config.data {
-            None => writeln!(f, "data        none, nothing outlives the process")?,
-            Some(data) => writeln!(f, "data        {}", data.display())?,
+        writeln!(f, "data        {}", config.data.display())?;
+        writeln!(f, "server api  {}", config.http_api.access())?;
+        if let Some(example) = config.client.subscribe_to_user_personal_channel.example() {
+            writeln!(f, "own rooms   one for each user, such as {example}")?;
         }
         writeln!(f, "rooms       without namespace: {}", options(&config.channel.without_namespace))?;
         for namespace in &config.channel.namespaces {
@@ -74,17 +75,31 @@ fn browsers(origins: &Origins) -> String {
     }
 }
 
-/// The options that are on, by their names.
+/// The options that differ from their defaults, by their names; with values unless they are `true`.
 fn options(options: &NamespaceOptions) -> String {
+    let defaults = lines(&NamespaceOptions::default());
+    let differing: Vec<String> = lines(options)
+        .iter()
+        .zip(&defaults)
+        .filter(|(shown, default)| shown != default)
+        .map(|(shown, _)| shown.clone())
+        .collect();
+    if differing.is_empty() { "no options".to_owned() } else { differing.join(", ") }
+}
+
+/// Every option as the file would say it, in the order of the fields; `true` is left out.
+fn lines(options: &NamespaceOptions) -> Vec<String> {
     // The names are the fields' own: a derived Debug writes `field: value`, one per line.
     let shown = format!("{options:#?}");
-    let on: Vec<&str> = shown
-        .lines()
-        .filter_map(|line| line.trim().trim_end_matches(',').split_once(": "))
-        .filter(|(_, value)| !["false", "\"\""].contains(value))
-        .map(|(name, _)| name)
-        .collect();
-    if on.is_empty() { "no options".to_owned() } else { on.join(", ") }
+    let fields = shown.lines().filter_map(|line| line.trim().trim_end_matches(',').split_once(": "));
+    let said = fields.map(|(field, value)| match (field.strip_suffix("_ms"), value.parse()) {
+        (Some(name), Ok(time_ms)) => format!("{name} = {}", duration_text(time_ms)),
+        _ if value == "true" => field.to_owned(),
+        _ if value.starts_with('"') => format!("{field} = {value}"),
+        // A word of the file is the name of a variant in small letters.
+        _ => format!("{field} = {}", value.to_lowercase()),
+    });
+    said.collect()
 }
 
 #[cfg(test)]
@@ -105,7 +120,8 @@ mod tests {
              configuration says nothing of access)\n\
              browsers    pages that this machine serves\n\
              shards      as many as there are cores\n\
-             data        none, nothing outlives the process\n\
+             data        ./throng-data\n\
+             server api  nobody (http_api.key is not set)\n\
              rooms       without namespace: no options\n"
         );
     }
@@ -116,7 +132,12 @@ mod tests {
             "listen = ['127.0.0.1:1', '[::1]:2']\nshards = 3\ndata = 'rooms'\n\
              allowed_origins = ['https://example.com']\n\
              [client.token]\nhmac_secret_key = 'k'\n\
-             [[channel.namespaces]]\nname = 'chat'\npresence = true\nchannel_regex = 'a: b'",
+             [[channel.namespaces]]\nname = 'chat'\npresence = true\nchannel_regex = 'A: b'\n\
+             history_size = 100\nhistory_ttl = '24h'\nhistory_meta_ttl = '90d'\ndurability = 'os'\n\
+             force_recovery = true\nforce_recovery_mode = 'cache'\n\
+             [client.subscribe_to_user_personal_channel]\nenabled = true\n\
+             personal_channel_namespace = 'chat'\n\
+             [http_api]\nkey = '0123456789abcdef'",
         );
         for line in [
             "clients     127.0.0.1:1, [::1]:2 at /connection/websocket\n",
@@ -124,7 +145,11 @@ mod tests {
             "browsers    pages of https://example.com\n",
             "shards      3\n",
             "data        rooms\n",
-            "            chat: presence, channel_regex\n",
+            "server api  whoever has the key\n",
+            "own rooms   one for each user, such as chat:#42\n",
+            "rooms       without namespace: no options\n",
+            "            chat: presence, channel_regex = \"A: b\", history_size = 100, history_ttl = 1d, \
+             history_meta_ttl = 90d, durability = os, force_recovery, force_recovery_mode = cache\n",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -11,7 +11,8 @@ use crate::control::server;
 /// Serve WebSockets until SIGTERM or SIGINT
 ///
 /// Without options: clients on 127.0.0.1:8000 at /connection/websocket, health and metrics on
-/// 127.0.0.1:8001. An option here wins over the same one in the configuration file.
+/// 127.0.0.1:8001, durable rooms in ./throng-data. An option here wins over the same one in the
+/// configuration file.
 ///
 /// Once every shard listens, one line on stdout says so. SIGTERM or SIGINT closes the connections
 /// over `drain_ms` and exits 0; a second signal ends at once.
@@ -27,8 +28,12 @@ pub(super) struct Args {
     /// Address for /healthz, /readyz and /metrics, as IP:PORT
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     admin: Option<SocketAddr>,
-    /// Directory reserved for the durable rooms: made and locked, and nothing else is kept in it yet
-    #[arg(long, value_name = "DIR")]
+    /// Directory of the durable rooms [default: ./throng-data]
+    ///
+    /// Histories of rooms, and how far their users have read. It is made if it is missing, for the
+    /// server's user alone to read: what clients said is in it. It is locked while the server
+    /// runs; if another process holds it, the server does not start and says which one
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     data: Option<PathBuf>,
     /// Shards, each a thread with its own listeners; 0 for as many as there are cores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=SHARDS_MAX as u64))]

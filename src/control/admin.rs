@@ -22,6 +22,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use super::metrics;
+use super::store_metrics::StoreCollector;
 use crate::shard::Stats;
 
 /// What a request for anything else is answered with.
@@ -68,9 +69,12 @@ pub struct AdminState {
 }
 
 impl AdminState {
-    /// Answers from `health` and from `stats`, one of each shard in the order of their numbers.
-    pub fn new(health: Arc<Health>, stats: Arc<[Arc<Stats>]>) -> AdminState {
-        AdminState { health, registry: Arc::new(metrics::registry(stats)) }
+    /// Answers from `health`, from `stats`, one of each shard in the order of their numbers, and from
+    /// what the durable store counts.
+    pub(super) fn new(health: Arc<Health>, stats: Arc<[Arc<Stats>]>, store: StoreCollector) -> AdminState {
+        let mut registry = metrics::registry(stats);
+        registry.register_collector(Box::new(store));
+        AdminState { health, registry: Arc::new(registry) }
     }
 }
 
@@ -157,7 +161,8 @@ mod tests {
         health.enter(phase);
         let stats = [Arc::new(Stats::default())];
         stats[0].connections.set(12);
-        AdminState::new(health, Arc::new(stats))
+        let store = StoreCollector { stats: Arc::default(), gauge: Arc::default() };
+        AdminState::new(health, Arc::new(stats), store)
     }
 
     fn assert_answer(response: &str, status: &str, body: &str) {

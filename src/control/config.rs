@@ -1,8 +1,9 @@
 //! The configuration: one TOML file, in memory as [`Config`].
 //!
-//! A setting is a field here and nowhere else; its default is the one of the `Settings` it ends
-//! up in, where there is one. Names follow Centrifugo where they mean the same, with the unit
-//! last. `throng.example.toml` explains every option; a test finds each of them there.
+//! A setting is a field here or in the file of its table, and nowhere else; its default is the one
+//! of the `Settings` it ends up in, where there is one. Names follow Centrifugo where they mean the
+//! same, with the unit last. `throng.example.toml` explains every option; a test finds each of them
+//! there.
 //!
 //! Invariants:
 //! - a `Config` that `load`, `parse` or `with` returned has passed every check of `validate`, those
@@ -14,12 +15,16 @@
 //! all there is to say, and what they said holds until the process ends.
 
 mod address;
+mod client;
 mod document;
+mod duration;
 mod error;
 mod fields;
+mod http_api;
 mod meaning;
 mod namespaces;
 mod overrides;
+mod store;
 mod token;
 mod validate;
 mod warnings;
@@ -30,9 +35,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use address::parse_address;
+pub use client::{Client, PersonalChannel};
+pub use duration::duration_text;
 pub use error::ConfigError;
+pub use http_api::{ErrorMode, HttpApi};
 pub use namespaces::Namespace;
 pub use overrides::Overrides;
+pub use store::Store;
 pub use token::Token;
 
 use crate::hub::NamespaceOptions;
@@ -50,14 +59,15 @@ pub struct Config {
     /// Addresses that clients connect to. At least one; port 0 lets the kernel choose.
     #[serde(deserialize_with = "address::several")]
     pub listen: Vec<SocketAddr>,
-    /// Address of the admin listener: health, readiness and metrics. It asks for no password.
+    /// Address of the admin listener: health, readiness and metrics, which ask for no password, and
+    /// the server API, which does.
     #[serde(deserialize_with = "address::one")]
     pub admin: SocketAddr,
     /// Path that clients upgrade on. Starts with `/`.
     pub path: String,
-    /// Directory that is reserved for the durable rooms: today it is made and locked, and nothing
-    /// else is kept in it. None: nothing is created.
-    pub data: Option<PathBuf>,
+    /// Directory of the durable rooms, made if it is missing and locked while the server runs. A
+    /// relative one starts at the working directory. Never empty.
+    pub data: PathBuf,
     /// Shards; 0 for as many as there are available cores. At most [`SHARDS_MAX`].
     pub shards: usize,
     /// Each shard's thread is bound to a core.
@@ -78,6 +88,10 @@ pub struct Config {
     pub client: Client,
     /// Rooms: what the client protocol calls channels.
     pub channel: Channel,
+    /// Where rooms with history are kept.
+    pub store: Store,
+    /// Who may call the server API.
+    pub http_api: HttpApi,
 }
 
 impl Default for Config {
@@ -86,7 +100,7 @@ impl Default for Config {
             listen: vec![loopback(8000)],
             admin: loopback(8001),
             path: "/connection/websocket".to_owned(),
-            data: None,
+            data: PathBuf::from("./throng-data"),
             shards: 0,
             pin_shards: false,
             private_fd_tables: true,
@@ -97,6 +111,8 @@ impl Default for Config {
             limits: Limits::default(),
             client: Client::default(),
             channel: Channel::default(),
+            store: Store::default(),
+            http_api: HttpApi::default(),
         }
     }
 }
@@ -138,50 +154,6 @@ impl Default for Limits {
             upgrade_timeout_ms: shard.upgrade_timeout_ms,
             close_timeout_ms: shard.close_timeout_ms,
             write_timeout_ms: shard.write_timeout_ms,
-        }
-    }
-}
-
-/// `[client]`: how clients are treated. The fields mean what they do in [`rooms::Settings`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Client {
-    /// Time between two pings; 0 turns pings off.
-    pub ping_interval_ms: u32,
-    /// Time a client has to answer a ping; then 3012. Less than `ping_interval_ms`.
-    pub pong_timeout_ms: u32,
-    /// Time a client has from upgrade to a successful connect; then 3502.
-    pub stale_close_delay_ms: u32,
-    /// Time an expired connection has to refresh; then 3005.
-    pub expired_close_delay_ms: u32,
-    /// Time an expired subscription has to refresh; then it is ended with 2501.
-    pub expired_sub_close_delay_ms: u32,
-    /// Rooms one connection may be a member of.
-    pub channel_limit: usize,
-    /// Connections one named user may have on this server; 0 is no limit.
-    pub user_connection_limit: u32,
-    /// A client without a token may connect as the anonymous user `""`.
-    pub allow_anonymous_connect_without_token: bool,
-    /// `[client.token]`: keys of connection tokens; none: a token is refused.
-    pub token: Option<Token>,
-    /// `[client.subscription_token]`: keys of subscription tokens; none: those of `token`.
-    pub subscription_token: Option<Token>,
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        let rooms = rooms::Settings::default();
-        Client {
-            ping_interval_ms: rooms.ping_interval_ms,
-            pong_timeout_ms: rooms.pong_timeout_ms,
-            stale_close_delay_ms: rooms.stale_close_delay_ms,
-            expired_close_delay_ms: rooms.expired_close_delay_ms,
-            expired_sub_close_delay_ms: rooms.expired_sub_close_delay_ms,
-            channel_limit: rooms.channel_limit,
-            user_connection_limit: rooms.user_connection_limit,
-            allow_anonymous_connect_without_token: rooms.allow_anonymous_connect_without_token,
-            token: None,
-            subscription_token: None,
         }
     }
 }

@@ -108,11 +108,18 @@ impl fmt::Display for DataDirError {
                 }
                 f.write_str("; stop it, or give this server a directory of its own (`data` or --data)")
             }
-            DataDirError::Failed { path, what, error } => write!(
-                f,
-                "cannot {what} the data directory {}: {error}; needed: a directory that this user may write",
-                path.display()
-            ),
+            DataDirError::Failed { path, what, error } => {
+                write!(f, "cannot {what} the data directory {}", path.display())?;
+                if path.is_relative()
+                    && let Ok(start) = std::env::current_dir()
+                {
+                    write!(f, " (from {})", start.display())?;
+                }
+                write!(
+                    f,
+                    ": {error}; needed: a directory that this user may write; name one with `data` or --data"
+                )
+            }
         }
     }
 }

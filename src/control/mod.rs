@@ -6,5 +6,7 @@
 pub mod admin;
 pub mod config;
 pub mod data_dir;
+mod keeper;
 pub mod metrics;
 pub mod server;
+mod store_metrics;

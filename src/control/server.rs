@@ -21,20 +21,20 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::admin::{self, AdminState, Health, Phase};
 use super::config::Config;
 use super::data_dir::DataDir;
+use super::keeper::{self, Inboxes, Keeper};
+use super::store_metrics::StoreCollector;
 use crate::host::capacity::{self, Machine};
 use crate::host::{descriptors, listen, memory, processors};
-use crate::rooms::{Event, Links, Rooms, Shared};
-use crate::shard::inbox::Sender;
+use crate::rooms::{Event, Links, Rooms, Shared, Ticket};
 use crate::shard::message::Message;
 use crate::shard::{Seat, Shard, Stats};
+use crate::store::committer;
 
 /// Descriptors kept free in each table: log, resolver, short-lived files.
 const DESCRIPTORS_SPARE: usize = 16;
 
 /// Exit code after a panic; the one that Rust's own runtime uses.
 const EXIT_PANIC: i32 = 101;
-
-type Inbox = Sender<Message<Event>>;
 
 /// Why a server did not start or could not go on.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub fn end_on_panic() {
 fn serve(config: Config) -> Result<(), Failure> {
     memory::fix_mmap_threshold();
     let descriptors_max = descriptors::raise_limit().map_err(failure)?;
-    let _data_dir = config.data.as_deref().map(DataDir::open).transpose().map_err(failure)?;
+    let data_dir = DataDir::open(&config.data).map_err(failure)?;
     let cpus = processors::available().map_err(failure)?;
     let shards = if config.shards > 0 { config.shards } else { cpus.len() };
     let stats: Arc<[Arc<Stats>]> = (0..shards).map(|_| Arc::new(Stats::default())).collect();
@@ -89,7 +89,11 @@ fn serve(config: Config) -> Result<(), Failure> {
     // signal handler runs on.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
     let mut signals = runtime.block_on(async { Signals::new() }).map_err(failure)?;
-    let mut crew = Crew::hire(&config, shards, &cpus, &stats, descriptors_max)?;
+    let (committer, intake) = committer::channel(config.store.queue_bytes_max);
+    let shared = Arc::new(Shared::new(config.rooms_settings(), shards).map_err(failure)?);
+    let mut crew = Crew::hire(&config, &shared, &committer, &cpus, &stats, descriptors_max)?;
+    let inboxes = Arc::clone(&crew.inboxes);
+    let keeper = Keeper::start(&config, &data_dir, (committer, intake), shared, inboxes).map_err(failure)?;
 
     let health = Arc::new(Health::default());
     runtime.block_on(async {
@@ -97,7 +101,10 @@ fn serve(config: Config) -> Result<(), Failure> {
             .await
             .map_err(|error| cannot_listen("admin", config.admin, &error))?;
         let admin_address = admin.local_addr().map_err(failure)?;
-        let state = AdminState::new(Arc::clone(&health), Arc::clone(&stats));
+        let counts = StoreCollector { stats: keeper.stats(), gauge: keeper.gauge() };
+        let state = AdminState::new(Arc::clone(&health), Arc::clone(&stats), counts);
+        let timeout_ms = u64::from(config.store.commit_timeout_ms);
+        let watching = tokio::spawn(keeper::watch(keeper.gauge(), Arc::clone(&crew.inboxes), timeout_ms));
         let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));
 
         let addresses = crew.open_doors(&config)?;
@@ -112,10 +119,15 @@ fn serve(config: Config) -> Result<(), Failure> {
         tracing::info!(drain_ms = config.drain_ms, "draining; a second signal ends at once");
         crew.drain(config.drain_ms.into());
         tokio::select! {
-            _ = signals.next() => tracing::warn!("second signal: ending without waiting for clients"),
+            _ = signals.next() => {
+                tracing::warn!("second signal: ending without waiting for clients");
+                return Ok(());
+            }
             result = crew.ended() => result?,
         }
         serving.abort();
+        watching.abort();
+        keeper.end();
         Ok(())
     })
 }
@@ -174,7 +186,7 @@ impl Signals {
 /// The shards' threads and the ways to reach them.
 #[derive(Debug)]
 struct Crew {
-    inboxes: Arc<[Inbox]>,
+    inboxes: Inboxes,
     /// Where each thread waits for the addresses to open its listeners on.
     orders: Vec<mpsc::Sender<Vec<SocketAddr>>>,
     opened: mpsc::Receiver<io::Result<()>>,
@@ -202,11 +214,13 @@ impl Crew {
     /// Starts a thread for every shard. When this returns each has its own descriptor table.
     fn hire(
         config: &Config,
-        shards: usize,
+        shared: &Arc<Shared>,
+        committer: &committer::Handle<Ticket>,
         cpus: &[usize],
         stats: &[Arc<Stats>],
         descriptors_max: u64,
     ) -> Result<Self, Failure> {
+        let shards = stats.len();
         let mut seats = Vec::with_capacity(shards);
         let mut inboxes = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -219,8 +233,7 @@ impl Crew {
             seats.push(seat);
             inboxes.push(inbox);
         }
-        let inboxes: Arc<[Inbox]> = inboxes.into();
-        let shared = Arc::new(Shared::new(config.rooms_settings(), shards).map_err(failure)?);
+        let inboxes: Inboxes = inboxes.into();
         let (opened_sender, opened) = mpsc::channel();
         let (ended_sender, ends) = unbounded_channel();
         let tables_copied = Arc::new(Barrier::new(shards + 1));
@@ -234,7 +247,11 @@ impl Crew {
                 config: config.clone(),
                 shards,
                 stats: Arc::clone(&stats[index]),
-                rooms: Rooms::new(Arc::clone(&shared), Links::new(index, Arc::clone(&inboxes))),
+                rooms: Rooms::new(
+                    Arc::clone(shared),
+                    Links::new(index, Arc::clone(&inboxes)),
+                    committer.clone(),
+                ),
                 cpu: config.pin_shards.then(|| cpus[index % cpus.len()]),
                 descriptors_max,
                 orders: order_receiver,

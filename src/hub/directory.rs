@@ -10,7 +10,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::protocol::quote;
@@ -33,6 +33,11 @@ pub struct Room {
     pub quoted: Box<str>,
     /// Which namespace's options it has, an index the service gave.
     pub namespace: u16,
+    /// Members in all shards together.
+    pub clients: AtomicU32,
+    /// What tells the stream that the members follow from another of the same name; 0 if none does.
+    /// Only whoever tells them where the stream is reads or writes it.
+    pub stream: AtomicU64,
     /// A bit for each shard that has members.
     shards: Box<[AtomicU64]>,
 }
@@ -112,6 +117,8 @@ impl Directory {
                 name: name.into(),
                 quoted: quote(name),
                 namespace,
+                clients: AtomicU32::new(0),
+                stream: AtomicU64::new(0),
                 shards: (0..self.shard_words).map(|_| AtomicU64::new(0)).collect(),
             });
             self.rooms.pin().insert(ByName(Arc::clone(&room)));

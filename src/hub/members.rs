@@ -4,11 +4,17 @@
 //! connection has the room's index and its own place in the room's list (8 bytes). Leaving swaps
 //! the last member into the gap, so it is O(1), and tells which member moved.
 //!
-//! Invariant: `by_id` has exactly the rooms of `rooms`, and none of them is without members.
+//! Whoever is about to become a member holds the room open until it is one, so that what is published
+//! meanwhile reaches the shard.
+//!
+//! Invariants:
+//! - `by_id` has exactly the rooms of `rooms`, each with members or held open;
+//! - `Room::clients` counts the members that all shards have.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use slab::Slab;
 
@@ -68,6 +74,8 @@ impl Hasher for IdHasher {
 struct LocalRoom {
     room: Arc<Room>,
     members: Vec<Member>,
+    /// Connections that are about to become members.
+    joining: u32,
 }
 
 /// The members that rooms have in one shard.
@@ -96,28 +104,50 @@ impl Members {
     /// Makes room for the first member of `room` in this shard.
     pub fn open(&mut self, room: Arc<Room>) -> RoomIndex {
         let id = room.id;
-        let index = self.rooms.insert(LocalRoom { room, members: Vec::new() }) as RoomIndex;
+        let index = self.rooms.insert(LocalRoom { room, members: Vec::new(), joining: 0 }) as RoomIndex;
         let old = self.by_id.insert(id, index);
         assert!(old.is_none(), "a room is opened once");
         index
     }
 
+    /// Holds the room open for one that is about to become a member.
+    pub fn hold(&mut self, index: RoomIndex) {
+        self.rooms[index as usize].joining += 1;
+    }
+
+    /// Ends a `hold`. If the room is not open for anybody else, it is closed and returned.
+    pub fn release(&mut self, index: RoomIndex) -> Option<Arc<Room>> {
+        self.rooms[index as usize].joining -= 1;
+        self.close_if_empty(index)
+    }
+
     /// Adds a member; returns its place in the room's list.
     pub fn add(&mut self, index: RoomIndex, member: Member) -> u32 {
-        let members = &mut self.rooms[index as usize].members;
-        members.push(member);
-        members.len() as u32 - 1
+        let local = &mut self.rooms[index as usize];
+        local.room.clients.fetch_add(1, Ordering::Relaxed);
+        local.members.push(member);
+        local.members.len() as u32 - 1
+    }
+
+    fn close_if_empty(&mut self, index: RoomIndex) -> Option<Arc<Room>> {
+        let local = &self.rooms[index as usize];
+        if !local.members.is_empty() || local.joining > 0 {
+            return None;
+        }
+        let room = self.rooms.remove(index as usize).room;
+        self.by_id.remove(&room.id);
+        Some(room)
     }
 
     /// Removes the member at `place`. If another member took that place, returns it: its connection
-    /// must be told. If the room has no members left here, it is closed and returned as well.
+    /// must be told. If the room is not open for anybody else, it is closed and returned as well.
     pub fn remove(&mut self, index: RoomIndex, place: u32) -> (Option<Member>, Option<Arc<Room>>) {
-        let members = &mut self.rooms[index as usize].members;
+        let local = &mut self.rooms[index as usize];
+        local.room.clients.fetch_sub(1, Ordering::Relaxed);
+        let members = &mut local.members;
         members.swap_remove(place as usize);
         if members.is_empty() {
-            let room = self.rooms.remove(index as usize).room;
-            self.by_id.remove(&room.id);
-            return (None, Some(room));
+            return (None, self.close_if_empty(index));
         }
         if members.len() < members.capacity() / 4 {
             members.shrink_to(members.len() * 2);
@@ -162,6 +192,20 @@ mod tests {
         assert_eq!(members.index_of(room.id), Some(index));
         let (_, closed) = members.remove(index, 0);
         assert_eq!(closed.map(|room| room.id), Some(room.id));
+        assert_eq!(members.index_of(room.id), None);
+    }
+
+    #[test]
+    fn a_room_stays_open_for_whoever_is_about_to_join() {
+        let directory = Directory::new(1);
+        let room = directory.enter("a", 0, 0);
+        let mut members = Members::default();
+        let index = members.open(Arc::clone(&room));
+        members.hold(index);
+        members.add(index, Member::new(1, false));
+        assert!(members.remove(index, 0).1.is_none(), "another is joining");
+        assert_eq!((members.index_of(room.id), room.clients.load(Ordering::Relaxed)), (Some(index), 0));
+        assert_eq!(members.release(index).map(|room| room.id), Some(room.id));
         assert_eq!(members.index_of(room.id), None);
     }
 }

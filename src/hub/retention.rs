@@ -50,9 +50,10 @@ pub(super) fn duration_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
-            let duration = humantime::parse_duration(text)
-                .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))?;
-            u64::try_from(duration.as_millis()).map_err(E::custom)
+            let duration = humantime::parse_duration(text).ok();
+            duration
+                .and_then(|duration| u64::try_from(duration.as_millis()).ok())
+                .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
         }
     }
 

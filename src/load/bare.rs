@@ -87,7 +87,9 @@ pub fn delivery(out: &mut Vec<u8>, sequence: u64, payload_bytes: usize) {
     write_payload(&mut data, sequence, payload_bytes);
     // The publisher is told to members: an anonymous client, and any id is as long as another.
     let publisher = ClientInfo { user: "", client: ClientId::new([0; 16]), conn_info: None, chan_info: None };
-    push::publication(out, "\"bench-0\"", &String::from_utf8_lossy(&data), Some(&publisher), None);
+    let mut body = Vec::new();
+    push::body(&mut body, &String::from_utf8_lossy(&data), Some(&publisher), None);
+    push::publication(out, "\"bench-0\"", &body, 0);
 }
 
 /// Serves on a free port of 127.0.0.1 with `shards` threads until SIGTERM or SIGINT, then prints

@@ -60,6 +60,17 @@ impl<'o> Members<'o> {
         self.out
     }
 
+    /// The same for a name that is not ours.
+    pub(super) fn quoted_key(&mut self, name: &str) -> &mut Vec<u8> {
+        if self.any {
+            self.out.push(b',');
+        }
+        self.any = true;
+        string(self.out, name);
+        self.out.push(b':');
+        self.out
+    }
+
     /// Writes `"name":true` if it is true.
     pub(super) fn flag(&mut self, name: &str, value: bool) {
         if value {

@@ -27,5 +27,5 @@ pub use client::{ClientId, ClientInfo};
 pub use code::{Disconnect, ErrorCode, Unsubscribe};
 pub use command::{Command, Lines, Malformed, Method, lines, parse, parse_bytes};
 pub use json::{quote, raw_json};
-pub use reply::{ConnectResult, EmptyReply, SubscribeResult};
+pub use reply::{ConnectResult, EmptyReply, StreamPosition, SubscribeResult};
 pub use token::{ConnectionClaims, SubOptions, SubscriptionClaims, TokenError, TokenKeys, Verifier};

@@ -6,7 +6,7 @@
 //!
 //! Absent on purpose: `connect`, `disconnect` and `message`, which only other transports use (a
 //! WebSocket is closed with a close frame); `subscribe` and `refresh`, for which an application
-//! would have to ask the server; the tags of a publication.
+//! would have to ask the server.
 
 use super::client::ClientInfo;
 use super::code::Unsubscribe;
@@ -19,26 +19,40 @@ pub const PING: &[u8] = b"{}";
 
 /// Appends a publication.
 ///
-/// `data` is one JSON value and is passed through without its newlines. `info` is the publisher, if
-/// it is a client. `offset` is the publication's number in the channel's history, if it has one; 0
-/// is left out, because numbers start at 1.
-pub fn publication(
-    out: &mut Vec<u8>,
-    channel_json: &str,
-    data: &str,
-    info: Option<&ClientInfo<'_>>,
-    offset: Option<u64>,
-) {
+/// `body` is its members without braces and offset, as [`body`] writes them. `offset` is its number in
+/// the channel's history, if it has one; 0 is left out, because numbers start at 1.
+pub fn publication(out: &mut Vec<u8>, channel_json: &str, body: &[u8], offset: u64) {
     begin(out, channel_json, "pub");
+    write_publication(out, body, offset);
+    end(out);
+}
+
+/// Appends a publication as an object, as lists of publications have it.
+pub fn publication_object(out: &mut Vec<u8>, body: &[u8], offset: u64) {
+    out.push(b'{');
+    write_publication(out, body, offset);
+    out.push(b'}');
+}
+
+fn write_publication(out: &mut Vec<u8>, body: &[u8], offset: u64) {
+    out.extend_from_slice(body);
+    if offset != 0 {
+        out.extend_from_slice(b",\"offset\":");
+        integer(out, offset);
+    }
+}
+
+/// Appends what a publication says, however it is delivered: the members of its object.
+///
+/// `data` is one JSON value and is passed through without its newlines. `info` is the publisher, if
+/// it is a client; `tags` is a JSON object of the application.
+pub fn body(out: &mut Vec<u8>, data: &str, info: Option<&ClientInfo<'_>>, tags: Option<&str>) {
     let mut members = Members::new(out);
     members.raw("data", Some(data));
     if let Some(info) = info {
         info.write_json(members.key("info"));
     }
-    if let Some(offset) = offset.filter(|&offset| offset != 0) {
-        integer(members.key("offset"), offset);
-    }
-    end(out);
+    members.raw("tags", tags);
 }
 
 /// Appends that a client has become a member of the channel.
@@ -100,29 +114,44 @@ mod tests {
         push
     }
 
+    /// A publication of `data`, with or without a publisher.
+    fn published(
+        out: &mut Vec<u8>,
+        channel_json: &str,
+        data: &str,
+        info: Option<&ClientInfo<'_>>,
+        offset: u64,
+    ) {
+        let mut text = Vec::new();
+        body(&mut text, data, info, None);
+        publication(out, channel_json, &text, offset);
+    }
+
     #[test]
     fn a_publication_carries_its_data_as_written_and_what_else_there_is() {
         assert_eq!(
-            written(|out| publication(out, r#""room:7""#, r#"{"n": 1}"#, None, None)),
+            written(|out| published(out, r#""room:7""#, r#"{"n": 1}"#, None, 0)),
             r#"{"push":{"channel":"room:7","pub":{"data":{"n": 1}}}}"#
         );
-        let full = written(|out| publication(out, r#""room:7""#, "null", Some(&ANN), Some(u64::MAX)));
+        let full = written(|out| published(out, r#""room:7""#, "null", Some(&ANN), u64::MAX));
         assert_eq!(
             full,
             format!(
                 r#"{{"push":{{"channel":"room:7","pub":{{"data":null,"info":{{"user":"42","client":"{CLIENT}"}},"offset":18446744073709551615}}}}}}"#
             )
         );
-        assert_eq!(
-            written(|out| publication(out, r#""c""#, "1", None, Some(0))),
-            r#"{"push":{"channel":"c","pub":{"data":1}}}"#
-        );
+        let listed = written(|out| {
+            let mut text = Vec::new();
+            body(&mut text, "1", None, Some("{\"k\":\n\"v\"}"));
+            publication_object(out, &text, 3);
+        });
+        assert_eq!(listed, r#"{"data":1,"tags":{"k":"v"},"offset":3}"#);
     }
 
     #[test]
     fn pretty_printed_data_does_not_break_the_framing() {
         assert_eq!(
-            written(|out| publication(out, r#""c""#, "{\n  \"t\": \"hi\"\n}\n", None, None)),
+            written(|out| published(out, r#""c""#, "{\n  \"t\": \"hi\"\n}\n", None, 0)),
             r#"{"push":{"channel":"c","pub":{"data":{  "t": "hi"}}}}"#
         );
     }
@@ -158,7 +187,7 @@ mod tests {
             let channel_json = quote(&name);
             let data = serde_json::to_string_pretty(&json!({"text": text, "list": [1, [name.clone()]]})).unwrap();
             let info = ClientInfo { user: &user, conn_info: Some(&data), ..ANN };
-            let push = written(|out| publication(out, &channel_json, &data, Some(&info), Some(7)));
+            let push = written(|out| published(out, &channel_json, &data, Some(&info), 7));
             let data: Value = serde_json::from_str(&data).unwrap();
             let expected = json!({"push": {"channel": name, "pub": {
                 "data": data, "info": {"user": user, "client": CLIENT, "conn_info": data}, "offset": 7,

@@ -3,10 +3,7 @@
 //! Each encoder appends exactly one reply, without the newline that separates replies. A field whose
 //! value is zero is left out; the result object never is. The fields that are there even when they
 //! are zero are those that SDKs read without a default: `error.code`, `error.message`,
-//! `num_clients`, `num_users`, `presence`, and `user` and `client` of an info.
-//!
-//! Absent on purpose: the history reply and the positions of a subscription. They come with durable
-//! rooms; until then `history` is answered with error 108 and a subscription is not recoverable.
+//! `num_clients`, `num_users`, `presence`, all of `history`, and `user` and `client` of an info.
 
 use super::client::{ClientId, ClientInfo};
 use super::code::ErrorCode;
@@ -34,6 +31,14 @@ pub struct ConnectResult<'a> {
 /// What a client learns when it is subscribed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SubscribeResult<'a> {
+    /// The client may come back with its position and get what it missed.
+    pub recoverable: bool,
+    /// Where the channel's stream is, if the client is to follow it.
+    pub position: Option<StreamPosition<'a>>,
+    /// The client missed exactly `publications`.
+    pub recovered: bool,
+    /// What it missed: publications as JSON objects, separated by commas.
+    pub publications: &'a [u8],
     /// The client asked for recovery, whether or not the channel can.
     pub was_recovering: bool,
     /// Seconds until the subscription expires, if it does.
@@ -47,11 +52,32 @@ impl SubscribeResult<'_> {
     pub(super) fn write_json(&self, out: &mut Vec<u8>) {
         out.push(b'{');
         let mut members = Members::new(out);
+        members.flag("recoverable", self.recoverable);
+        if let Some(position) = &self.position {
+            members.flag("positioned", true);
+            string(members.key("epoch"), position.epoch);
+            if position.offset != 0 {
+                integer(members.key("offset"), position.offset);
+            }
+        }
+        members.flag("recovered", self.recovered);
         members.flag("was_recovering", self.was_recovering);
+        if !self.publications.is_empty() {
+            list(members.key("publications"), self.publications);
+        }
         members.expiry(self.ttl_s);
         members.raw("data", self.data);
         out.push(b'}');
     }
+}
+
+/// A place in a channel's stream.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamPosition<'a> {
+    /// The stream instance: letters and digits.
+    pub epoch: &'a str,
+    /// Number of the last publication before this place.
+    pub offset: u64,
 }
 
 /// A method whose success says nothing but that it succeeded.
@@ -141,6 +167,46 @@ pub fn presence_stats(out: &mut Vec<u8>, id: u32, num_clients: u32, num_users: u
     out.extend_from_slice(b"}}");
 }
 
+/// Appends the reply to `history`: `publications` are JSON objects, separated by commas.
+pub fn history(out: &mut Vec<u8>, id: u32, position: StreamPosition<'_>, publications: &[u8]) {
+    begin(out, id, "history");
+    let mut members = Members::new(out);
+    list(members.key("publications"), publications);
+    string(members.key("epoch"), position.epoch);
+    integer(members.key("offset"), position.offset);
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends the reply to `rpc`, whose data `encode` appends as one JSON value.
+pub fn rpc(out: &mut Vec<u8>, id: u32, encode: impl FnOnce(&mut Vec<u8>)) {
+    begin(out, id, "rpc");
+    encode(Members::new(out).key("data"));
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends what `read` is answered: where the cursor is.
+pub fn read_cursor(out: &mut Vec<u8>, offset: u64) {
+    out.extend_from_slice(b"{\"offset\":");
+    integer(out, offset);
+    out.push(b'}');
+}
+
+/// Appends what `unread` is answered: for each channel its last offset and that of the cursor.
+pub fn unread_counts<'a>(out: &mut Vec<u8>, counts: impl Iterator<Item = (&'a str, u64, u64)>) {
+    out.extend_from_slice(b"{\"channels\":{");
+    let mut channels = Members::new(out);
+    for (channel, offset, read) in counts {
+        let out = channels.quoted_key(channel);
+        out.push(b'{');
+        let mut members = Members::new(out);
+        integer(members.key("unread"), offset.saturating_sub(read));
+        integer(members.key("offset"), offset);
+        integer(members.key("read"), read);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"}}");
+}
+
 /// Appends the reply to `refresh`: the seconds until the connection expires now, if it does.
 pub fn refresh(out: &mut Vec<u8>, id: u32, ttl_s: Option<u32>) {
     begin(out, id, "refresh");
@@ -168,6 +234,13 @@ fn begin_value(out: &mut Vec<u8>, id: u32, method: &str) {
 fn begin(out: &mut Vec<u8>, id: u32, method: &str) {
     begin_value(out, id, method);
     out.push(b'{');
+}
+
+/// Appends JSON values that commas separate as an array.
+fn list(out: &mut Vec<u8>, values: &[u8]) {
+    out.push(b'[');
+    out.extend_from_slice(values);
+    out.push(b']');
 }
 
 /// Appends the map of channel to subscription.
@@ -239,7 +312,12 @@ mod tests {
     #[test]
     fn a_full_connect_tells_all_it_knows() {
         let name = quote("news:\"e\nu\" é");
-        let recovering = SubscribeResult { was_recovering: true, ttl_s: Some(9), data: Some("{\n}") };
+        let recovering = SubscribeResult {
+            was_recovering: true,
+            ttl_s: Some(9),
+            data: Some("{\n}"),
+            ..SubscribeResult::default()
+        };
         let subs = [(&*name, recovering), ("\"b\"", SubscribeResult::default())];
         let result = ConnectResult {
             version: "throng \"1\"",
@@ -275,6 +353,60 @@ mod tests {
         assert_eq!(
             written(|out| subscribe(out, 2, &expiring)),
             r#"{"id":2,"subscribe":{"expires":true,"ttl":0,"data":[ 1,2]}}"#
+        );
+    }
+
+    #[test]
+    fn a_recovered_subscription_says_where_it_was_and_what_it_missed() {
+        let position = StreamPosition { epoch: "kTqWzLpA", offset: 10 };
+        let recovered = SubscribeResult {
+            recoverable: true,
+            position: Some(position),
+            recovered: true,
+            was_recovering: true,
+            publications: br#"{"data":1,"offset":11},{"data":2,"offset":12}"#,
+            ..SubscribeResult::default()
+        };
+        assert_eq!(
+            written(|out| subscribe(out, 2, &recovered)),
+            r#"{"id":2,"subscribe":{"recoverable":true,"positioned":true,"epoch":"kTqWzLpA","offset":10,"recovered":true,"was_recovering":true,"publications":[{"data":1,"offset":11},{"data":2,"offset":12}]}}"#
+        );
+        let fresh = StreamPosition { offset: 0, ..position };
+        let positioned = SubscribeResult { position: Some(fresh), ..SubscribeResult::default() };
+        assert_eq!(
+            written(|out| subscribe(out, 2, &positioned)),
+            r#"{"id":2,"subscribe":{"positioned":true,"epoch":"kTqWzLpA"}}"#
+        );
+    }
+
+    #[test]
+    fn history_keeps_its_zeros() {
+        let position = StreamPosition { epoch: "kTqWzLpA", offset: 0 };
+        assert_eq!(
+            written(|out| history(out, 7, position, b"")),
+            r#"{"id":7,"history":{"publications":[],"epoch":"kTqWzLpA","offset":0}}"#
+        );
+        assert_eq!(
+            written(|out| history(out, 7, position, br#"{"data":1}"#)),
+            r#"{"id":7,"history":{"publications":[{"data":1}],"epoch":"kTqWzLpA","offset":0}}"#
+        );
+    }
+
+    #[test]
+    fn an_rpc_is_answered_with_data() {
+        assert_eq!(written(|out| rpc(out, 4, |out| out.push(b'7'))), r#"{"id":4,"rpc":{"data":7}}"#);
+    }
+
+    #[test]
+    fn unread_is_what_is_behind_the_cursor() {
+        let counts = [("a\"b", 10, 7), ("c", 0, 0)];
+        assert_eq!(
+            written(|out| rpc(out, 4, |out| unread_counts(out, counts.into_iter()))),
+            r#"{"id":4,"rpc":{"data":{"channels":{"a\"b":{"unread":3,"offset":10,"read":7},"c":{"unread":0,"offset":0,"read":0}}}}}"#
+        );
+        assert_eq!(
+            written(|out| rpc(out, 4, |out| read_cursor(out, 9))),
+            r#"{"id":4,"rpc":{"data":{"offset":9}}}"#
         );
     }
 

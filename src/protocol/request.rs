@@ -6,9 +6,7 @@
 //! - text is borrowed unless it holds an escape; a payload (`data`) is borrowed always, so that it
 //!   is passed on as it was written.
 //!
-//! Nothing reads yet: `name`, `version` and `data` of a connect, which are for the connect proxy;
-//! `positioned` and `recoverable` of a subscribe and the offsets of `Recovery` and `Since`, which
-//! are for history.
+//! Nothing reads yet: `name`, `version` and `data` of a connect, which are for the connect proxy.
 //!
 //! Absent on purpose: fields that only other subscription types or other transports use (`phase`,
 //! `cursor`, `tf`, `headers`, `profile`, `dict`). They are skipped as unknown ones are.

@@ -93,6 +93,10 @@ pub struct SubOptions {
     pub join_leave: Option<bool>,
     /// Overrides the namespace's `force_push_join_leave`.
     pub force_push_join_leave: Option<bool>,
+    /// Overrides the namespace's `force_recovery`.
+    pub force_recovery: Option<bool>,
+    /// Overrides the namespace's `force_positioning`.
+    pub force_positioning: Option<bool>,
 }
 
 /// Checks tokens. Made once; each check is a few microseconds and takes no lock.
@@ -279,6 +283,8 @@ impl Sub {
             presence: overrides.presence.map(|switch| switch.value),
             join_leave: overrides.join_leave.map(|switch| switch.value),
             force_push_join_leave: overrides.force_push_join_leave.map(|switch| switch.value),
+            force_recovery: overrides.force_recovery.map(|switch| switch.value),
+            force_positioning: overrides.force_positioning.map(|switch| switch.value),
         })
     }
 }
@@ -288,6 +294,8 @@ struct Overrides {
     presence: Option<Switch>,
     join_leave: Option<Switch>,
     force_push_join_leave: Option<Switch>,
+    force_recovery: Option<Switch>,
+    force_positioning: Option<Switch>,
 }
 
 #[derive(serde::Deserialize)]

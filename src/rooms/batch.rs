@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::conn::Key;
+use crate::conn::ConnectionId;
 use crate::hub::{Room, RoomId};
 use crate::rooms::Audience;
 
@@ -26,12 +26,19 @@ const SPARE_MAX: usize = 64;
 /// Capacity above which a buffer is not kept.
 const SPARE_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
+/// Who published: a connection, and the shard that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sender {
+    pub shard: usize,
+    pub connection: ConnectionId,
+}
+
 /// What pushes must have in common to share a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind {
     pub audience: Audience,
     /// The member that does not get it: the publisher, where the namespace says so.
-    pub excluded: Option<Key>,
+    pub excluded: Option<Sender>,
     /// It came from another shard, which has told all shards already.
     pub is_relayed: bool,
 }
@@ -123,6 +130,8 @@ mod tests {
 
     const LIVE: Kind = Kind { audience: Audience::Everyone, excluded: None, is_relayed: false };
 
+    const SENDER: Sender = Sender { shard: 0, connection: ConnectionId { key: 4, generation: 1 } };
+
     #[test]
     fn pushes_of_one_kind_share_a_batch_and_others_close_it() {
         let directory = Directory::new(1);
@@ -131,7 +140,7 @@ mod tests {
         batches.add(&room, LIVE, 1, b"1");
         assert!(batches.take_other(room.id, LIVE).is_none());
         batches.add(&room, LIVE, 2, b"2\n3");
-        let batch = batches.take_other(room.id, Kind { excluded: Some(4), ..LIVE }).unwrap();
+        let batch = batches.take_other(room.id, Kind { excluded: Some(SENDER), ..LIVE }).unwrap();
         assert_eq!((batch.pushes.as_slice(), batch.messages), (b"1\n2\n3".as_slice(), 3));
         assert!(batches.take_any().is_none());
     }

@@ -2,17 +2,10 @@
 
 use crate::conn::Key;
 use crate::protocol::request::ConnectRequest;
-use crate::protocol::{
-    ConnectResult, ConnectionClaims, Disconnect, ErrorCode, SubOptions, SubscribeResult, TokenError, quote,
-    reply,
-};
-use crate::rooms::peer::{CONNECTED, PING_FRAMES, REFUSED};
-use crate::rooms::subscribe::{Join, Wish};
+use crate::protocol::{ConnectionClaims, Disconnect, ErrorCode, SubOptions, TokenError, reply};
+use crate::rooms::peer::{CONNECTED, REFUSED};
 use crate::rooms::{Failure, Peer, Rooms};
 use crate::shard::Io;
-
-/// What the connect reply calls the server's version.
-const VERSION: &str = concat!("throng ", env!("CARGO_PKG_VERSION"));
 
 impl Rooms {
     pub(super) fn connect(
@@ -42,7 +35,7 @@ impl Rooms {
     ) -> Result<(), Failure> {
         let claims = self.identify(&request.token, io.unix_s())?;
         let ttl_s = ttl(claims.expires_at, io.unix_s())?;
-        let joins = self.server_side(&claims.server_subs)?;
+        let planned = self.plan_server_side(&claims, request)?;
         let settings = &self.shared.settings;
         let user = match claims.user.as_str() {
             "" => None,
@@ -57,44 +50,14 @@ impl Rooms {
         peer.user = user;
         peer.expires_at = unix_u32(claims.expires_at);
         peer.flags |= CONNECTED;
-        let has_ping_messages = settings.ping_interval_ms > 0 && !peer.has(PING_FRAMES);
         if let Some(info) = claims.info {
             peer.more_mut().conn_info = Some(info);
         }
         if !claims.server_subs.is_empty() {
-            let names = claims.server_subs.iter().map(|(name, _)| name.as_str().into());
+            let names = claims.server_subs.into_iter().map(|(name, _)| name.into_boxed_str());
             peer.more_mut().server_side = names.collect();
         }
-        let ping_s = if has_ping_messages { settings.ping_interval_ms.div_ceil(1000) } else { 0 };
-        let client = self.client_id(io.id(key));
-        let quoted: Vec<_> = claims.server_subs.iter().map(|(name, _)| quote(name)).collect();
-        let subs: Vec<_> = claims
-            .server_subs
-            .iter()
-            .zip(&quoted)
-            .map(|((name, options), quoted)| {
-                let was_recovering =
-                    request.subs.iter().any(|(other, recovery)| other == name && recovery.recover);
-                let result = SubscribeResult { was_recovering, ttl_s: None, data: options.data.as_deref() };
-                (&**quoted, result)
-            })
-            .collect();
-        let joins: Vec<_> =
-            joins.into_iter().map(|(name, namespace, join)| (self.open(name, namespace), join)).collect();
-        let result = ConnectResult {
-            client,
-            version: VERSION,
-            ping_s,
-            pong: has_ping_messages,
-            ttl_s,
-            data: None,
-            subs: &subs,
-        };
-        self.reply(io, |out| reply::connect(out, id, &result));
-        for (index, join) in joins {
-            self.join(io, key, index, join);
-        }
-        self.begin_pings(io, key);
+        self.begin_connect(io, key, id, ttl_s, planned);
         Ok(())
     }
 
@@ -113,23 +76,6 @@ impl Rooms {
             TokenError::Invalid => Disconnect::InvalidToken.into(),
             TokenError::Expired => ErrorCode::TokenExpired.into(),
         })
-    }
-
-    /// The rooms that a connection token subscribes its client to.
-    fn server_side<'a>(
-        &self,
-        subs: &'a [(String, SubOptions)],
-    ) -> Result<Vec<(&'a str, u16, Join)>, Failure> {
-        if subs.len() > self.shared.settings.channel_limit {
-            return Err(Disconnect::ChannelLimit.into());
-        }
-        subs.iter()
-            .map(|(name, options)| {
-                let (_, namespace) = self.shared.channel(name)?;
-                let join = Join::new(self.shared.options(namespace), options.clone(), Wish::default());
-                Ok((name.as_str(), namespace, join))
-            })
-            .collect()
     }
 
     pub(super) fn refresh(

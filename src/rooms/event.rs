@@ -1,9 +1,12 @@
-//! What the rooms services of different shards tell each other.
+//! What the rooms service of a shard is told by those of other shards, by the committer and by the
+//! control plane.
 
 use bytes::Bytes;
 
 use crate::conn::ConnectionId;
 use crate::hub::RoomId;
+use crate::protocol::ErrorCode;
+use crate::store::{Position, Unread};
 
 /// Which members of a room a push is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,47 @@ pub enum Part {
     Busy,
 }
 
-/// What the rooms service of one shard tells that of another.
+/// What the committer answers to what a client asked.
+#[derive(Debug)]
+pub enum Reply {
+    /// Where the stream is, and what the client missed of it.
+    Subscribed {
+        /// Where the stream is.
+        position: Position,
+        /// The client missed exactly `publications`.
+        recovered: bool,
+        /// JSON objects, separated by commas.
+        publications: Bytes,
+    },
+    /// Part of a history.
+    History {
+        /// Where the stream is.
+        position: Position,
+        /// JSON objects, separated by commas.
+        publications: Bytes,
+    },
+    /// Where the read cursor is now.
+    Read(u64),
+    /// One for each room that was asked for.
+    Unread(Vec<Unread>),
+    /// It is done, and there is nothing to say about it.
+    Done,
+}
+
+impl Reply {
+    /// Bytes that it keeps besides itself.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Reply::Subscribed { publications, .. } | Reply::History { publications, .. } => {
+                publications.len()
+            }
+            Reply::Unread(unread) => size_of_val(unread.as_slice()),
+            Reply::Read(_) | Reply::Done => 0,
+        }
+    }
+}
+
+/// What the rooms service of a shard is told.
 #[derive(Debug)]
 pub enum Event {
     /// Deliver encoded pushes to members of a room.
@@ -57,6 +100,8 @@ pub enum Event {
         room: RoomId,
         /// Which of its members.
         audience: Audience,
+        /// The member in this shard that does not get them: their publisher.
+        excluded: Option<ConnectionId>,
         /// Pushes separated by newlines.
         pushes: Bytes,
         /// How many there are.
@@ -79,5 +124,24 @@ pub enum Event {
         asker: Asker,
         /// One shard's part.
         part: Part,
+    },
+    /// The publications of these asks are kept.
+    Kept(Vec<u64>),
+    /// The committer's answer to an ask.
+    Answered {
+        /// The number that the shard gave it.
+        number: u64,
+        /// What came of it.
+        answer: Result<Reply, ErrorCode>,
+    },
+    /// What the members of a room have of its stream does not fit what comes: they begin anew.
+    Reset {
+        /// The room.
+        room: RoomId,
+    },
+    /// Whoever has waited this long for the committer is told so.
+    Overdue {
+        /// How long.
+        after_ms: u64,
     },
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::conn::Key;
+use crate::conn::{ConnectionId, Key};
 use crate::hub::{Room, RoomId};
-use crate::rooms::batch::{Batch, Kind};
+use crate::protocol::{Disconnect, Unsubscribe};
+use crate::rooms::batch::{Batch, Kind, Sender};
 use crate::rooms::{Audience, Event, Peer, Rooms, TEXT};
 use crate::shard::Io;
 
@@ -21,23 +22,26 @@ impl Rooms {
         excluded: Option<Key>,
     ) {
         let push = std::mem::take(&mut self.scratch);
+        let excluded = excluded.map(|key| Sender { shard: self.links.me(), connection: io.id(key) });
         self.batch(io, room, Kind { audience, excluded, is_relayed: false }, 1, &push);
         self.scratch = push;
     }
 
-    /// Takes in pushes that another shard sent to the members here.
+    /// Takes in pushes that another shard or the committer sent to the members here.
     pub(super) fn relay(
         &mut self,
         io: &mut Io<Peer>,
         room: RoomId,
         audience: Audience,
+        excluded: Option<ConnectionId>,
         pushes: &Bytes,
         messages: u32,
     ) {
         // The last member may have left while the pushes were on their way.
         let Some(index) = self.members.index_of(room) else { return };
         let room = Arc::clone(self.members.room(index));
-        let kind = Kind { audience, excluded: None, is_relayed: true };
+        let excluded = excluded.map(|connection| Sender { shard: self.links.me(), connection });
+        let kind = Kind { audience, excluded, is_relayed: true };
         self.batch(io, &room, kind, messages, pushes);
     }
 
@@ -67,9 +71,12 @@ impl Rooms {
         let Batch { room, kind, pushes, messages } = batch;
         if let Some(index) = self.members.index_of(room.id) {
             let frame = io.frame(TEXT, messages, &pushes);
+            // A publisher that has gone may have left its key to another.
+            let sender = kind.excluded.map(|sender| sender.connection);
+            let excluded = sender.filter(|sender| io.peer_of(*sender).is_some()).map(|sender| sender.key);
             for member in self.members.of(index) {
                 let is_meant = kind.audience == Audience::Everyone || member.wants_join_leave();
-                if is_meant && kind.excluded != Some(member.key()) {
+                if is_meant && excluded != Some(member.key()) {
                     io.queue(member.key(), frame);
                 }
             }
@@ -86,10 +93,35 @@ impl Rooms {
                 }
                 let pushes = shared.get_or_insert_with(|| Bytes::copy_from_slice(&pushes)).clone();
                 let bytes = pushes.len();
-                let event = Event::Published { room: room.id, audience: kind.audience, pushes, messages };
+                let event = Event::Published {
+                    room: room.id,
+                    audience: kind.audience,
+                    excluded: None,
+                    pushes,
+                    messages,
+                };
                 self.links.send(shard, event, bytes);
             }
         }
         self.batches.recycle(pushes);
+    }
+
+    /// Has the members of `room` begin anew, because what they have of its stream does not fit what
+    /// comes: a client subscribes again; one that the server subscribed connects again.
+    pub(super) fn reset(&mut self, io: &mut Io<Peer>, room: RoomId) {
+        self.send_batch_of(io, room);
+        let Some(index) = self.members.index_of(room) else { return };
+        let name = Arc::clone(self.members.room(index));
+        let members: Vec<_> = self.members.of(index).iter().map(|member| member.key()).collect();
+        for key in members {
+            let peer = io.peer(key);
+            let is_personal =
+                || self.shared.personal_room(peer.user_name()).is_some_and(|own| *own == *name.name);
+            if peer.is_server_side(&name.name) || is_personal() {
+                self.disconnect(io, key, Disconnect::InsufficientState);
+            } else {
+                self.end_subscription(io, key, index, Unsubscribe::InsufficientState);
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! One shard's way to the others: events are pushed as they come up and the shards that got some
-//! are woken once, at the end of the turn.
+//! The way to the shards, from one of them or from another thread: events are pushed as they come
+//! up and the shards that got some are woken once, at the end of the turn.
 
 use std::sync::Arc;
 
@@ -10,7 +10,10 @@ use crate::shard::message::Message;
 /// Bytes that an event keeps in an inbox besides its payload.
 const EVENT_BYTES: usize = 96;
 
-/// One shard's way to the others.
+/// The `me` of links that are no shard's.
+const NO_SHARD: usize = usize::MAX;
+
+/// The way to the shards.
 #[derive(Debug, Clone)]
 pub struct Links {
     me: usize,
@@ -25,12 +28,22 @@ impl Links {
         Links { me, touched: Vec::with_capacity(shards.len()), shards }
     }
 
+    /// The links of a thread that is no shard's.
+    pub fn of_no_shard(shards: Arc<[Sender<Message<Event>>]>) -> Self {
+        Links::new(NO_SHARD, shards)
+    }
+
+    /// How many shards there are.
+    pub(super) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     /// The shard's own index.
     pub(super) fn me(&self) -> usize {
         self.me
     }
 
-    /// Sends `event`, whose payload is `payload_bytes` long, to another shard.
+    /// Sends `event`, whose payload is `payload_bytes` long, to a shard.
     pub(super) fn send(&mut self, shard: usize, event: Event, payload_bytes: usize) {
         self.shards[shard].push(Message::Service(event), EVENT_BYTES + payload_bytes);
         if !self.touched.contains(&shard) {

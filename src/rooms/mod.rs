@@ -1,26 +1,31 @@
 //! The rooms service: what the client protocol's commands mean for rooms and their members.
 //!
-//! Runs inside every shard. `connect`, `subscribe`, `publish` and `presence` each hold the commands
-//! of their name; `fanout` sends what rooms get; `liveness` pings and expires.
+//! Runs inside every shard. `connect`, `subscribe`, `publish`, `presence` and `stream` hold the
+//! commands; `fanout` sends what rooms get; `liveness` pings and expires. What concerns a room with
+//! history goes to the committer: `pending` is what waits for it, `outlet` its way back.
 //!
 //! Invariants:
 //! - the replies to one message leave in one frame, before anything that was sent to a room because
 //!   of it, so a subscribe reply precedes the room's first push;
-//! - a member of a room is in `Members` and in its own `Peer`, and both ends agree.
-//!
-//! Absent on purpose: history. It needs the durable store; until then it is answered 108.
+//! - a member of a room is in `Members` and in its own `Peer`, and both ends agree;
+//! - a client that follows a stream is told where it is, and made a member, in the same place among
+//!   the shard's events: what came before is in what it was told, what comes later it is sent.
 
 mod batch;
 mod connect;
+mod connecting;
 mod event;
 mod fanout;
 mod links;
 mod liveness;
+mod outlet;
 mod peer;
+mod pending;
 mod presence;
 mod publish;
 mod settings;
 mod shared;
+mod stream;
 mod subscribe;
 
 use std::net::TcpStream;
@@ -28,17 +33,19 @@ use std::sync::Arc;
 
 use crate::conn::{CloseReason, Connection, ConnectionId, Key};
 use crate::hub::{Members, User};
-use crate::protocol::request::HistoryRequest;
 use crate::protocol::{self, ClientId, ClientInfo, Command, Disconnect, ErrorCode, Method, reply};
 use crate::shard::{Io, Service};
+use crate::store::committer;
 use crate::wire::{Data, OpCode, Request, upgrade};
 
 use batch::Batches;
 use peer::{CONNECTED, PING_FRAMES, REFUSED};
+use pending::Pending;
 use presence::Questions;
 
-pub use event::{Asker, Audience, Event, Part, Question};
+pub use event::{Asker, Audience, Event, Part, Question, Reply};
 pub use links::Links;
+pub use outlet::{Callback, Post, Ticket, Told};
 pub use peer::Peer;
 pub use settings::Settings;
 pub use shared::Shared;
@@ -61,9 +68,11 @@ const REPLIES_BYTES_MAX: usize = 64 * 1024;
 pub struct Rooms {
     shared: Arc<Shared>,
     links: Links,
+    committer: committer::Handle<Ticket>,
     members: Members,
     batches: Batches,
     questions: Questions,
+    pending: Pending,
     /// Replies to the message that is being handled, newline-separated.
     replies: Vec<u8>,
     /// How many there are.
@@ -72,22 +81,44 @@ pub struct Rooms {
     replying_to: Key,
     /// The push that is being encoded.
     scratch: Vec<u8>,
+    /// What the publication that is being encoded says.
+    body: Vec<u8>,
 }
 
 impl Rooms {
     /// The rooms service of the shard that `links` is of.
-    pub fn new(shared: Arc<Shared>, links: Links) -> Self {
+    pub fn new(shared: Arc<Shared>, links: Links, committer: committer::Handle<Ticket>) -> Self {
         Rooms {
             shared,
             links,
+            committer,
             members: Members::default(),
             batches: Batches::default(),
             questions: Questions::default(),
+            pending: Pending::default(),
             replies: Vec::new(),
             replies_count: 0,
             replying_to: 0,
             scratch: Vec::new(),
+            body: Vec::new(),
         }
+    }
+
+    /// Handles one line of a message; `false` if the connection reads no more.
+    fn line(&mut self, io: &mut Io<Peer>, key: Key, line: &[u8]) -> bool {
+        // Once refused, nothing is read any more, not even to find that it is no command.
+        if io.peer(key).has(REFUSED) {
+            return false;
+        }
+        let goes_on = match protocol::parse_bytes(line) {
+            Ok(command) if self.must_wait(io, key, &command) => {
+                let held = self.hold_back(key, line);
+                self.conclude(io, key, command.id, held)
+            }
+            Ok(command) => self.command(io, key, command),
+            Err(_) => self.disconnect(io, key, Disconnect::BadRequest),
+        };
+        goes_on && io.is_open(key)
     }
 
     /// Handles one command; `false` if the connection reads no more.
@@ -105,12 +136,17 @@ impl Rooms {
             Method::PresenceStats(request) => self.presence(io, key, id, &request.channel, Question::Stats),
             Method::Refresh(request) => self.refresh(io, key, id, &request.token),
             Method::SubRefresh(request) => self.sub_refresh(io, key, id, &request.channel, &request.token),
-            Method::History(request) => self.history(&request),
-            Method::Rpc(_) => Err(Failure::Error(ErrorCode::NotAvailable)),
+            Method::History(request) => self.history(io, key, id, &request),
+            Method::Rpc(request) => self.rpc(io, key, id, &request),
             Method::Send(_) => Err(Failure::Disconnect(Disconnect::NotAvailable)),
             Method::Pong => self.ponged(io, key),
             Method::Ping | Method::Unknown => Err(Failure::Disconnect(Disconnect::BadRequest)),
         };
+        self.conclude(io, key, id, result)
+    }
+
+    /// Answers a command that failed; `false` if the connection reads no more.
+    fn conclude(&mut self, io: &mut Io<Peer>, key: Key, id: u32, result: Result<(), Failure>) -> bool {
         match result {
             Ok(()) => true,
             Err(Failure::Error(code)) => {
@@ -119,12 +155,6 @@ impl Rooms {
             }
             Err(Failure::Disconnect(disconnect)) => self.disconnect(io, key, disconnect),
         }
-    }
-
-    /// History is not kept yet: what there is to say of a room is that its name is wrong, or 108.
-    fn history(&self, request: &HistoryRequest<'_>) -> Result<(), Failure> {
-        self.shared.channel(&request.channel)?;
-        Err(ErrorCode::NotAvailable.into())
     }
 
     /// Adds a reply to the message that is being handled.
@@ -211,15 +241,7 @@ impl Service for Rooms {
     fn message(&mut self, io: &mut Io<Peer>, key: Key, _text: bool, payload: &mut [u8]) {
         self.replying_to = key;
         for line in protocol::lines(payload) {
-            // Once refused, nothing is read any more, not even to find that it is no command.
-            if io.peer(key).has(REFUSED) {
-                break;
-            }
-            let goes_on = match protocol::parse_bytes(line) {
-                Ok(command) => self.command(io, key, command),
-                Err(_) => self.disconnect(io, key, Disconnect::BadRequest),
-            };
-            if !goes_on || !io.is_open(key) {
+            if !self.line(io, key, line) {
                 break;
             }
         }
@@ -234,6 +256,7 @@ impl Service for Rooms {
 
     fn closed(&mut self, io: &mut Io<Peer>, key: Key, _reason: CloseReason) {
         self.leave_all(io, key);
+        self.stop_waiting(io, key);
         let peer = std::mem::take(io.peer(key));
         if let Some(user) = &peer.user {
             self.shared.users.leave(user);
@@ -246,9 +269,13 @@ impl Service for Rooms {
 
     fn event(&mut self, io: &mut Io<Peer>, event: Event) {
         match event {
-            Event::Published { room, audience, pushes, messages } => {
-                self.relay(io, room, audience, &pushes, messages);
+            Event::Published { room, audience, excluded, pushes, messages } => {
+                self.relay(io, room, audience, excluded, &pushes, messages);
             }
+            Event::Kept(numbers) => self.kept(io, &numbers),
+            Event::Answered { number, answer } => self.answered(io, number, answer),
+            Event::Reset { room } => self.reset(io, room),
+            Event::Overdue { after_ms } => self.refuse_overdue(io, after_ms),
             Event::Ask { room, question, asker, shard } => self.answer(io, room, question, asker, shard),
             Event::Answer { asker, part } => self.take_answer(io, asker, part),
         }
@@ -263,7 +290,9 @@ impl Service for Rooms {
     fn shrink(&mut self) {
         self.members.shrink();
         self.batches.shrink();
+        self.pending.shrink();
         self.replies = Vec::new();
         self.scratch = Vec::new();
+        self.body = Vec::new();
     }
 }

@@ -51,6 +51,8 @@ pub(super) const PONG_AWAITED: u8 = 1 << 3;
 pub(super) const PING_FRAMES: u8 = 1 << 4;
 /// Set while the timer runs towards the next check of expiry, with pings off.
 pub(super) const EXPIRY_WATCHED: u8 = 1 << 5;
+/// Set while commands of the client are held back until the committer has answered an earlier one.
+pub(super) const WAITING: u8 = 1 << 6;
 
 /// What the rooms service keeps for one connection.
 #[derive(Debug)]
@@ -90,6 +92,11 @@ impl Peer {
 
     pub(super) fn conn_info(&self) -> Option<&str> {
         self.more.as_ref()?.conn_info.as_deref()
+    }
+
+    /// Whether the connection token subscribes the client to this room.
+    pub(super) fn is_server_side(&self, room: &str) -> bool {
+        self.more.as_ref().is_some_and(|more| more.server_side.iter().any(|name| **name == *room))
     }
 
     /// All subscriptions, in no order that matters.

@@ -1,11 +1,15 @@
 //! The publish command.
 
+use bytes::Bytes;
+
 use crate::conn::Key;
 use crate::protocol::request::PublishRequest;
 use crate::protocol::{EmptyReply, ErrorCode, push, reply};
+use crate::rooms::pending::What;
 use crate::rooms::shared::Allowed;
 use crate::rooms::{Audience, Failure, Peer, Rooms, client_info};
 use crate::shard::Io;
+use crate::store::{Ask, Request};
 
 impl Rooms {
     pub(super) fn publish(
@@ -26,17 +30,26 @@ impl Rooms {
         if !self.shared.allows(peer.user.is_none(), is_member, Allowed::publish(options)) {
             return Err(ErrorCode::PermissionDenied.into());
         }
+        // What a shard cannot take in, nobody is to be told of as published.
+        if room.as_ref().is_some_and(|room| room.shards().any(|shard| self.links.is_full(shard))) {
+            io.stats().publishes_refused.add(1);
+            return Err(ErrorCode::TooManyRequests.into());
+        }
+        self.body.clear();
+        let detail = index.and_then(|index| peer.detail(index));
+        let info = client_info(peer, client, detail.and_then(|detail| detail.chan_info.as_deref()));
+        push::body(&mut self.body, data.get(), Some(&info), None);
+        if options.retention().is_on() {
+            let body = Bytes::copy_from_slice(&self.body);
+            let ask =
+                Ask::Of(Self::stream(channel.full(), options), Request::Publish { body, version: None });
+            return self.ask(io, key, id, ask, options.exclude_sender, What::Publish);
+        }
         // Without members anywhere the message is accepted and reaches nobody.
         if let Some(room) = room {
-            if room.shards().any(|shard| self.links.is_full(shard)) {
-                io.stats().publishes_refused.add(1);
-                return Err(ErrorCode::TooManyRequests.into());
-            }
             let excluded = options.exclude_sender.then_some(key);
             self.scratch.clear();
-            let detail = index.and_then(|index| peer.detail(index));
-            let info = client_info(peer, client, detail.and_then(|detail| detail.chan_info.as_deref()));
-            push::publication(&mut self.scratch, &room.quoted, data.get(), Some(&info), None);
+            push::publication(&mut self.scratch, &room.quoted, &self.body, 0);
             self.push(io, &room, Audience::Everyone, excluded);
         }
         self.reply(io, |out| reply::empty(out, id, EmptyReply::Publish));

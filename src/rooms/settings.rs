@@ -27,6 +27,14 @@ pub struct Settings {
     pub channel_max_length: usize,
     /// Connections one named user may have on this server; 0 is no limit.
     pub user_connection_limit: u32,
+    /// Most publications that one answer to a history request holds. At least 1.
+    pub history_max_publication_limit: usize,
+    /// Most publications that a client gets back when it recovers; one that missed more gets none,
+    /// and is told that it did not recover. At least 1.
+    pub recovery_max_publication_limit: usize,
+    /// Namespace of the rooms that each named user is subscribed to from the connect on: `#USER`
+    /// for `""`, else `NAMESPACE:#USER` with one of `namespaces`. None: no such rooms.
+    pub personal_channel: Option<String>,
     /// Keys of connection tokens; none: a token is refused.
     pub token: Option<TokenKeys>,
     /// Keys of subscription tokens; none: those of connection tokens.
@@ -50,6 +58,9 @@ impl Default for Settings {
             channel_limit: limits::CHANNEL_LIMIT,
             channel_max_length: limits::CHANNEL_BYTES_MAX,
             user_connection_limit: 0,
+            history_max_publication_limit: 300,
+            recovery_max_publication_limit: 300,
+            personal_channel: None,
             token: None,
             subscription_token: None,
             without_namespace: NamespaceOptions::default(),

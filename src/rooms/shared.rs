@@ -84,6 +84,12 @@ impl Shared {
         Ok((channel, namespace))
     }
 
+    /// The personal room of a user, if users have one; the anonymous user has none.
+    pub(super) fn personal_room(&self, user: &str) -> Option<String> {
+        let namespace = self.settings.personal_channel.as_deref().filter(|_| !user.is_empty())?;
+        Some(if namespace.is_empty() { format!("#{user}") } else { format!("{namespace}:#{user}") })
+    }
+
     /// The options of a namespace.
     pub(super) fn options(&self, namespace: u16) -> &NamespaceOptions {
         &self.namespaces[namespace as usize].options
@@ -136,6 +142,14 @@ impl Allowed {
             for_client: options.allow_presence_for_client,
             for_subscriber: options.allow_presence_for_subscriber,
             for_anonymous: options.allow_presence_for_anonymous,
+        }
+    }
+
+    pub(super) fn history(options: &NamespaceOptions) -> Self {
+        Allowed {
+            for_client: options.allow_history_for_client,
+            for_subscriber: options.allow_history_for_subscriber,
+            for_anonymous: options.allow_history_for_anonymous,
         }
     }
 }

@@ -5,14 +5,17 @@ use crate::conn::Key;
 use crate::hub::{Member, NamespaceOptions, RoomIndex};
 use crate::protocol::request::SubscribeRequest;
 use crate::protocol::{
-    ChannelName, Disconnect, EmptyReply, ErrorCode, SubOptions, SubscribeResult, SubscriptionClaims,
-    TokenError, Unsubscribe, push, reply,
+    ChannelName, Disconnect, EmptyReply, ErrorCode, StreamPosition, SubOptions, SubscribeResult,
+    SubscriptionClaims, TokenError, Unsubscribe, push, reply,
 };
 use crate::rooms::connect::{ttl, unix_u32};
 use crate::rooms::peer::{Detail, Subscription};
+use crate::rooms::pending::What;
 use crate::rooms::shared::Allowed;
-use crate::rooms::{Audience, Failure, Peer, Rooms, TEXT, client_info};
+use crate::rooms::stream::{Asks, Follows, follows};
+use crate::rooms::{Audience, Failure, Peer, Reply, Rooms, TEXT, client_info};
 use crate::shard::Io;
+use crate::store::{Ask, Position, Request, Since};
 
 /// What a client asks of a subscription, and until when it has it; nothing of either where the
 /// server makes one by a connection token.
@@ -62,6 +65,28 @@ impl Join {
     }
 }
 
+/// A subscription that waits for the committer to say where the room's stream is.
+#[derive(Debug)]
+pub(super) struct Subscribing {
+    /// The room, which is held open.
+    pub index: RoomIndex,
+    join: Join,
+    is_recoverable: bool,
+    recovery: Recovery,
+    ttl_s: Option<u32>,
+    data: Option<Box<str>>,
+}
+
+/// What a client that subscribes wants of what it missed.
+#[derive(Debug, Clone, Copy)]
+struct Recovery {
+    is_wanted: bool,
+    /// Better an error than a subscription that has not recovered.
+    rejects_unrecovered: bool,
+    /// Where the client is.
+    offset: u64,
+}
+
 impl Rooms {
     pub(super) fn subscribe(
         &mut self,
@@ -75,7 +100,8 @@ impl Rooms {
         if self.index_if_member(peer, channel.full()).is_some() {
             return Err(ErrorCode::AlreadySubscribed.into());
         }
-        if peer.subscriptions().len() >= self.shared.settings.channel_limit {
+        let subscriptions = peer.subscriptions().len() + self.joining(io, key);
+        if subscriptions >= self.shared.settings.channel_limit {
             return Err(ErrorCode::LimitExceeded.into());
         }
         let options = self.shared.options(namespace);
@@ -84,26 +110,95 @@ impl Rooms {
         if request.kind != 0 {
             return Err(ErrorCode::NotAvailable.into());
         }
-        if request.recover && request.rejects_unrecovered() {
-            // Without history nothing can be recovered, and the client said what it wants then.
+        let peer = io.peer(key);
+        let asks = Asks { positioned: request.positioned, recoverable: request.recoverable };
+        let follows = follows(options, &claims.options, asks, self.may_read(peer, true, options));
+        let recovery = Recovery {
+            is_wanted: request.recover,
+            rejects_unrecovered: request.rejects_unrecovered(),
+            offset: request.offset,
+        };
+        if request.recover && recovery.rejects_unrecovered && follows != Follows::Recovery {
+            // Nothing can be recovered, and the client said what it wants then.
             return Err(ErrorCode::UnrecoverablePosition.into());
         }
-        let peer = io.peer(key);
         let may_see = self.shared.allows(peer.user.is_none(), true, Allowed::presence(options));
         let wish =
             Wish { join_leave: request.join_leave && may_see, expires_at: unix_u32(claims.expires_at) };
-        let result =
-            SubscribeResult { was_recovering: request.recover, ttl_s, data: claims.options.data.as_deref() };
+        let mut granted = claims.options;
+        let data = granted.data.take();
+        let join = Join::new(options, granted, wish);
+        if follows != Follows::Nothing {
+            let is_recoverable = follows == Follows::Recovery;
+            let since =
+                (is_recoverable && request.recover).then(|| Since::new(&request.epoch, request.offset));
+            let ask = self.ask_position(channel.full(), options, since);
+            let index = self.open(channel.full(), namespace);
+            self.members.hold(index);
+            let subscribing = Subscribing { index, join, is_recoverable, recovery, ttl_s, data };
+            let asked = self.ask(io, key, id, ask, false, What::Subscribe(Box::new(subscribing)));
+            match asked {
+                Ok(()) => self.hold_for_room(io, key, index),
+                Err(_) => self.release(index),
+            }
+            return asked;
+        }
+        let result = SubscribeResult {
+            was_recovering: request.recover,
+            ttl_s,
+            data: data.as_deref(),
+            ..SubscribeResult::default()
+        };
         let index = self.open(channel.full(), namespace);
         self.reply(io, |out| reply::subscribe(out, id, &result));
-        let join = Join::new(self.shared.options(namespace), claims.options, wish);
         self.join(io, key, index, join);
         self.watch_expiry(io, key);
         Ok(())
     }
 
+    /// The question where the stream of `room` is, and what came behind `since`.
+    pub(super) fn ask_position(&self, room: &str, options: &NamespaceOptions, since: Option<Since>) -> Ask {
+        let limit = self.shared.settings.recovery_max_publication_limit;
+        let request = Request::Subscribe { since, mode: options.force_recovery_mode, limit };
+        Ask::Of(Self::stream(room, options), request)
+    }
+
+    /// The committer has said where the stream is: from here on the client is a member.
+    pub(super) fn subscribed(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        subscribing: Subscribing,
+        answer: Result<Reply, ErrorCode>,
+    ) {
+        let Subscribing { index, join, is_recoverable, recovery, ttl_s, data } = subscribing;
+        let (position, recovered, publications) = match answer {
+            Ok(Reply::Subscribed { position, recovered, publications }) => {
+                (position, recovered, publications)
+            }
+            Ok(_) => unreachable!("asked for a position"),
+            Err(code) => return self.reply(io, |out| reply::error(out, id, code)),
+        };
+        if recovery.is_wanted && !recovered && recovery.rejects_unrecovered {
+            return self.reply(io, |out| reply::error(out, id, ErrorCode::UnrecoverablePosition));
+        }
+        let result = SubscribeResult {
+            recoverable: is_recoverable,
+            position: Some(place(&position, recovered.then_some(recovery.offset))),
+            recovered,
+            publications: &publications,
+            was_recovering: recovery.is_wanted,
+            ttl_s,
+            data: data.as_deref(),
+        };
+        self.reply(io, |out| reply::subscribe(out, id, &result));
+        self.join(io, key, index, join);
+        self.watch_expiry(io, key);
+    }
+
     /// Whether the client may subscribe to `channel`, and what its token says of it.
-    fn permit(
+    pub(super) fn permit(
         &self,
         io: &mut Io<Peer>,
         key: Key,
@@ -304,4 +399,10 @@ impl Rooms {
         let room = self.shared.directory.find(channel)?;
         self.members.index_of(room.id).filter(|index| peer.is_member(*index))
     }
+}
+
+/// The place that a client is told: one that has recovered is where it was, and moves on as it reads
+/// what it missed.
+pub(super) fn place(position: &Position, recovered_from: Option<u64>) -> StreamPosition<'_> {
+    StreamPosition { offset: recovered_from.unwrap_or(position.offset), ..position.as_stream() }
 }

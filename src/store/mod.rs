@@ -4,13 +4,33 @@
 //! instance of it, and publications numbered from 1 without holes. What is changed is staged and
 //! seen by later reads at once; [`Store::commit`] makes everything staged durable together.
 //!
-//! `Memory` keeps streams in memory, `Embedded` on the disk. The `committer` is the one thread
+//! [`Memory`] keeps streams in memory, [`Embedded`] on the disk. The [`committer`] is the one thread
 //! that uses them: it orders publishers, readers and whoever joins, and tells shards in that order.
 //!
 //! Absent on purpose: JSON. A publication's body arrives encoded and is never looked into.
 
+pub mod committer;
+mod embedded;
+mod memory;
+mod op;
+mod recent;
+mod recovery;
+mod resident;
+mod stats;
+mod stream;
 mod types;
+mod work;
 
+#[cfg(test)]
+mod agreement;
+#[cfg(test)]
+mod scratch;
+
+pub use committer::{Committer, Outlet};
+pub use embedded::{Embedded, EmbeddedOptions};
+pub use memory::Memory;
+pub use op::{Answer, Ask, Request, Since, Stream, Unread};
+pub use stats::StoreStats;
 pub use types::{Epoch, Position, Publication, Range, StoreError, Version};
 
 use crate::hub::Retention;

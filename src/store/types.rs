@@ -12,6 +12,9 @@ impl Epoch {
     /// Letters that an epoch is made of: no JSON escape, 62 of them.
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
+    /// What a client calls an epoch and no stream has: no letters or digits.
+    pub const OF_NO_STREAM: Epoch = Epoch(*b"????????");
+
     /// The epoch that a random number stands for. That it is random is the caller's care.
     pub fn new(mut random: u64) -> Self {
         Epoch(std::array::from_fn(|_| {
@@ -24,6 +27,11 @@ impl Epoch {
     /// The epoch with this text, as it was read from a file.
     pub fn from_text(text: [u8; 8]) -> Option<Self> {
         text.iter().all(|letter| letter.is_ascii_alphanumeric()).then_some(Epoch(text))
+    }
+
+    /// A number above 0 that only this epoch has.
+    pub fn number(&self) -> u64 {
+        u64::from_be_bytes(self.0)
     }
 
     /// The text.

@@ -23,6 +23,7 @@
 pub mod client;
 pub mod counting;
 pub mod metrics;
+pub mod scratch;
 pub mod server;
 pub mod token;
 
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 pub use client::Client;
 pub use metrics::Metrics;
+pub use scratch::Scratch;
 pub use server::Server;
 pub use token::{SECRET, WITH_TOKENS, now_s, token, token_signed};
 

@@ -5,14 +5,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Client, Metrics, PATIENCE, token};
+use super::{Client, Metrics, PATIENCE, Scratch, token};
 
 /// Pause between two looks at something that cannot be waited for.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
@@ -24,6 +23,8 @@ pub struct Server {
     clients: SocketAddr,
     admin: SocketAddr,
     log: PathBuf,
+    /// Where it runs, so that its data are its own.
+    _home: Scratch,
 }
 
 impl Server {
@@ -41,31 +42,28 @@ impl Server {
 
     /// The same with any more arguments of `throng serve`.
     pub fn with_arguments(config: &str, arguments: &[&str]) -> Server {
-        static SERVERS: AtomicU64 = AtomicU64::new(0);
-        let number = SERVERS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("server-{}-{number}", std::process::id());
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let file = directory.join(format!("{name}.toml"));
-        let log = directory.join(format!("{name}.log"));
+        let home = Scratch::new();
+        let file = home.path().join("throng.toml");
+        let log = home.path().join("throng.log");
         fs::write(&file, config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_throng"))
             .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"])
             .arg(&file)
             .args(arguments)
+            .current_dir(home.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         let ready = first_line(&mut child);
-        drop(fs::remove_file(&file));
         let addresses = ready.as_deref().and_then(addresses);
         let Some((clients, admin)) = addresses else {
             drop(child.kill());
             drop(child.wait());
             panic!("no readiness line but {ready:?}; the log says:\n{}", read(&log));
         };
-        Server { child, clients, admin, log }
+        Server { child, clients, admin, log, _home: home }
     }
 
     /// Where clients connect.
@@ -198,7 +196,6 @@ impl Drop for Server {
         if thread::panicking() {
             eprintln!("the server's log:\n{}", self.log());
         }
-        drop(fs::remove_file(&self.log));
     }
 }
 

@@ -5,54 +5,80 @@ import { spawn } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const DEBUG_BUILD = fileURLToPath(new URL("../../target/debug/throng", import.meta.url));
-const PROGRAM = process.env.THRONG_BIN ?? DEBUG_BUILD;
+const PROGRAM = resolve(process.env.THRONG_BIN ?? DEBUG_BUILD);
 
 /** The key that signs the tokens of all tests. */
 export const KEY = "a key for tests, which is not a secret but as long as one";
+
+/** The processes that run; none of them outlives this one. */
+const running = new Set();
+process.on("exit", () => running.forEach((server) => server.kill("SIGKILL")));
 
 /** A running server. */
 export class Server {
   #process;
   #exited;
+  #ready;
+  #log = "";
 
   /**
    * Starts a server with `config` (TOML; none at all: no file) and waits until it is ready.
-   * `listen` is a port to listen on again; left out, the kernel chooses one.
+   * `listen` is a port to listen on again; left out, the kernel chooses one. `data` is the directory
+   * of its durable rooms, which the caller keeps; left out, it is gone with the server.
    */
-  static async start(config, { listen = "127.0.0.1:0" } = {}) {
+  static async start(config, options) {
+    const server = Server.spawn(config, options);
+    await server.ready();
+    return server;
+  }
+
+  /** Starts a server like `start`, without waiting. */
+  static spawn(config, { listen = "127.0.0.1:0", data } = {}) {
     const server = new Server();
-    const directory = mkdtempSync(join(tmpdir(), "throng-test-"));
+    // Where it runs, so that its data are its own.
+    const home = mkdtempSync(join(tmpdir(), "throng-test-"));
     const args = ["serve", "--listen", listen, "--admin", "127.0.0.1:0"];
+    if (data !== undefined) {
+      args.push("--data", resolve(data));
+    }
     if (config !== undefined) {
-      const file = join(directory, "throng.toml");
+      const file = join(home, "throng.toml");
       writeFileSync(file, config);
       args.push("--config", file);
     }
-    server.#process = spawn(PROGRAM, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let log = "";
-    server.#process.stderr.on("data", (bytes) => (log += bytes));
+    server.#process = spawn(PROGRAM, args, { cwd: home, stdio: ["ignore", "pipe", "pipe"] });
+    server.#process.stderr.on("data", (bytes) => (server.#log += bytes));
+    running.add(server.#process);
     server.#exited = new Promise((resolve, reject) => {
-      server.#process.once("exit", (code) => resolve(code));
+      server.#process.once("exit", (code) => {
+        running.delete(server.#process);
+        rmSync(home, { recursive: true });
+        resolve(code);
+      });
       server.#process.once("error", reject);
     });
     const lines = createInterface({ input: server.#process.stdout });
-    const ready = new Promise((resolve) => lines.once("line", resolve));
-    const line = await Promise.race([ready, server.#exited]);
-    rmSync(directory, { recursive: true });
+    const first = new Promise((resolve) => lines.once("line", resolve));
+    server.#ready = Promise.race([first, server.#exited]);
+    return server;
+  }
+
+  /** Resolves when the server is ready. */
+  async ready() {
+    const line = await this.#ready;
     const [, url, admin] = /^throng ready: clients (\S+), admin (\S+), /.exec(line) ?? [];
     if (url === undefined) {
-      throw new Error(`${PROGRAM} did not become ready: ${line}\n${log}`);
+      throw new Error(`${PROGRAM} did not become ready: ${line}\n${this.#log}`);
     }
     /** Where clients connect. */
-    server.url = url;
+    this.url = url;
     /** The admin listener. */
-    server.admin = admin;
-    return server;
+    this.admin = admin;
   }
 
   /** The address that clients connect to, to be listened on again. */
@@ -64,6 +90,22 @@ export class Server {
   async stop() {
     this.#process.kill("SIGTERM");
     return this.#exited;
+  }
+
+  /** Ends the server as a crash does, at once; resolves when it is gone. */
+  async kill() {
+    this.#process.kill("SIGKILL");
+    await this.#exited;
+  }
+
+  /** Sends the server `signal`, which does not end it: SIGSTOP or SIGCONT. */
+  signal(signal) {
+    this.#process.kill(signal);
+  }
+
+  /** What the server has logged so far. */
+  get log() {
+    return this.#log;
   }
 
   /** The value that /metrics shows for `name`, which includes its labels. */

@@ -15,6 +15,12 @@ use super::error::ConfigError;
 /// End of the names of options whose values must not appear in an error.
 const SECRET_SUFFIX: &str = "secret_key";
 
+/// The option with another name of which the same is true.
+const SECRET_KEY: &str = "http_api.key";
+
+/// Tables of secrets: one may be given in the place of its table.
+const SECRET_TABLES: [&str; 3] = ["client.token", "client.subscription_token", "http_api"];
+
 /// One configuration file, parsed.
 pub(super) struct Document<'a> {
     origin: &'a str,
@@ -78,8 +84,10 @@ impl<'a> Document<'a> {
             format!("`{field}` is missing{}", in_table(&path))
         } else if known {
             let key = path.join(".");
-            if key.ends_with(SECRET_SUFFIX) {
+            if key.ends_with(SECRET_SUFFIX) || key == SECRET_KEY {
                 format!("`{key}` must be a string")
+            } else if SECRET_TABLES.contains(&key.as_str()) {
+                format!("`{key}` must be a table")
             } else {
                 value_refused(&key, message)
             }
@@ -152,6 +160,12 @@ fn nearest<'k>(field: &str, known: &[&'k str]) -> Option<&'k str> {
 
 /// Says that the value of `key` is of the wrong kind, in the words of TOML instead of Rust's.
 fn value_refused(key: &str, message: &str) -> String {
+    if let Some(word) = message.strip_prefix("unknown variant `") {
+        return word_refused(key, word);
+    }
+    if message == "wanted string or table" {
+        return format!("`{key}` must be a string");
+    }
     let (found, needed) = match message
         .strip_prefix("invalid type: ")
         .or_else(|| message.strip_prefix("invalid value: "))
@@ -162,11 +176,23 @@ fn value_refused(key: &str, message: &str) -> String {
     };
     let needed = match needed {
         "u32" => "a whole number from 0 to 4294967295",
-        "usize" => "a whole number, 0 or more",
+        "usize" | "u64" => "a whole number, 0 or more",
         "a boolean" => "true or false",
         "a sequence" => "an array, as in [\"one\", \"two\"]",
         _ if needed.starts_with("struct ") => "a table",
         other => other,
     };
     format!("`{key}` is the {found}; needed: {needed}")
+}
+
+/// Says that the value of `key` is none of the words that it may be; `message` is serde's, from the
+/// word that was found on.
+fn word_refused(key: &str, message: &str) -> String {
+    let (found, needed) = message.rsplit_once("`, expected ").unwrap_or((message, "another word"));
+    let needed = needed.trim_start_matches("one of ").replace('`', "\"");
+    let needed = match needed.rsplit_once(", ") {
+        Some((others, last)) => format!("{others} or {last}"),
+        None => needed,
+    };
+    format!("`{key}` is the string {found:?}; needed: {needed}")
 }

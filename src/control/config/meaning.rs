@@ -56,6 +56,9 @@ impl Config {
             channel_limit: client.channel_limit,
             channel_max_length: self.channel.max_length,
             user_connection_limit: client.user_connection_limit,
+            history_max_publication_limit: client.history_max_publication_limit,
+            recovery_max_publication_limit: client.recovery_max_publication_limit,
+            personal_channel: client.subscribe_to_user_personal_channel.namespace(),
             token: client.token.as_ref().map(|token| token.keys()),
             subscription_token: client.subscription_token.as_ref().map(|token| token.keys()),
             without_namespace: self.channel.without_namespace.clone(),
@@ -182,6 +185,8 @@ mod tests {
             "[client]\nping_interval_ms = 11\npong_timeout_ms = 2\nstale_close_delay_ms = 3\n\
              expired_close_delay_ms = 4\nexpired_sub_close_delay_ms = 5\nchannel_limit = 6\n\
              user_connection_limit = 7\nallow_anonymous_connect_without_token = true\n\
+             history_max_publication_limit = 9\nrecovery_max_publication_limit = 10\n\
+             [client.subscribe_to_user_personal_channel]\nenabled = true\npersonal_channel_namespace = 'chat'\n\
              [client.token]\nhmac_secret_key = 'a'\nhmac_previous_secret_key = 'b'\naudience = 'c'\nissuer = 'd'\n\
              [client.subscription_token]\nhmac_secret_key = 'e'\n[channel]\nmax_length = 8\n\
              [channel.without_namespace]\npresence = true\n\
@@ -197,8 +202,11 @@ mod tests {
             rooms.channel_limit as u32,
             rooms.user_connection_limit,
             rooms.channel_max_length as u32,
+            rooms.history_max_publication_limit as u32,
+            rooms.recovery_max_publication_limit as u32,
         ];
-        assert_eq!(numbers, [11, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(numbers, [11, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(rooms.personal_channel.as_deref(), Some("chat"));
         assert!(rooms.allow_anonymous_connect_without_token && rooms.without_namespace.presence);
         let token = rooms.token.unwrap();
         assert_eq!(token.hmac_secret_key, "a");

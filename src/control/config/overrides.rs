@@ -38,7 +38,7 @@ impl Config {
             self.admin = admin;
         }
         if let Some(data) = overrides.data {
-            self.data = Some(data);
+            self.data = data;
         }
         if let Some(shards) = overrides.shards {
             self.shards = shards;
@@ -79,7 +79,7 @@ mod tests {
             .unwrap();
         assert_eq!(config.listen, [address("127.0.0.1:9000")]);
         assert_eq!(config.admin, address("127.0.0.1:9001"));
-        assert_eq!(config.data.as_deref(), Some(std::path::Path::new("rooms")));
+        assert_eq!(config.data, std::path::Path::new("rooms"));
         assert_eq!(config.shards, 8);
         assert!(config.pin_shards && !config.private_fd_tables);
     }

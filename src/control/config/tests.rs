@@ -1,5 +1,7 @@
 //! What the file may say and what each mistake in it is answered with.
 
+mod durable;
+
 use super::*;
 
 fn error(text: &str) -> String {
@@ -23,7 +25,7 @@ fn every_table_is_read() {
     )
     .unwrap();
     assert_eq!(config.listen, ["[::1]:9000".parse().unwrap()]);
-    assert_eq!(config.data.as_deref(), Some(Path::new("d")));
+    assert_eq!(config.data, Path::new("d"));
     assert_eq!((config.shards, config.pin_shards, config.private_fd_tables), (2, true, false));
     assert_eq!((config.insecure, config.drain_ms, config.path.as_str()), (Some(true), 0, "/ws"));
     assert_eq!((config.socket.keepalive_s, config.socket.listen_backlog), (60, 4096));
@@ -152,6 +154,14 @@ fn a_secret_is_in_no_error() {
         "[client.token]\nhmac_secret_key = 31337\nissuer = 5",
         "[client.token]\nhmac_secret_key = '31337",
         "[client.token]\nhmac_secret_key = '31337'\nhmac_secret_key = '31337'",
+        "[client]\ntoken = '31337'",
+        "[client]\nsubscription_token = 31337",
+        "[http_api]\nkey = '31337'",
+        "[http_api]\nkey = 31337",
+        "[http_api]\nkey = ['31337']",
+        "[http_api]\nkey = '31337-31337-31337-31337 '",
+        "[http_api]\nkeys = '31337-31337-31337-31337'",
+        "http_api = '31337'",
     ] {
         let error = error(text);
         assert!(!error.contains("31337"), "{error}");

@@ -3,21 +3,21 @@
 //! Each check names its key, the value found and the value needed. The first failure is the
 //! answer: later ones are often its consequence.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
-use std::sync::LazyLock;
+mod rooms;
 
-use regex::Regex;
+use std::net::SocketAddr;
 
 use super::document::Document;
 use super::error::ConfigError;
-use super::{Config, SHARDS_MAX, Token};
+use super::{Config, HttpApi, SHARDS_MAX, Token};
 use crate::host::processors;
 use crate::shard::wheel::HORIZON_MS;
 
-/// What a namespace may be called. Source: PROTOCOL.md 19.
-static NAMESPACE_NAME: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("^[-a-zA-Z0-9_]{2,}$").expect("a constant pattern compiles"));
+/// Shortest key of the server API, in bytes: as many as are random in a UUID.
+const API_KEY_BYTES_MIN: usize = 16;
+
+/// Most publications that one answer may be set to hold.
+const ANSWER_PUBLICATIONS_MAX: usize = 1_000_000;
 
 /// A failed check.
 struct Failure {
@@ -34,7 +34,9 @@ pub(super) fn validate(config: &Config, document: &Document<'_>) -> Result<(), C
         .and_then(|()| backlogs(config, config.shards.max(1)))
         .and_then(|()| limits(config))
         .and_then(|()| client(config))
-        .and_then(|()| channels(config))
+        .and_then(|()| store(config))
+        .and_then(|()| http_api(&config.http_api))
+        .and_then(|()| rooms::channels(config))
         .map_err(|failure| document.error(&failure.keys, failure.message))
 }
 
@@ -59,14 +61,12 @@ fn fail(key: &str, message: String) -> Result<(), Failure> {
 
 fn server(config: &Config) -> Result<(), Failure> {
     addresses(config)?;
-    if config.shards > SHARDS_MAX {
-        return fail("shards", format!("`shards` is {}; needed: {SHARDS_MAX} at most", config.shards));
-    }
+    at_most("shards", config.shards, SHARDS_MAX)?;
     if !config.path.starts_with('/') || config.path.contains(['?', '#', ' ']) {
         let needed = "needed: a path that starts with / and has no ?, # or space";
         return fail("path", format!("`path` is {:?}; {needed}", config.path));
     }
-    if config.data.as_ref().is_some_and(|data| data.as_os_str().is_empty()) {
+    if config.data.as_os_str().is_empty() {
         return fail("data", "`data` is empty; needed: a directory, or no such key".to_owned());
     }
     for (index, origin) in config.allowed_origins.iter().flatten().enumerate() {
@@ -137,13 +137,17 @@ fn at_least(key: &str, found: usize, least: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+fn at_most(key: &str, found: usize, most: usize) -> Result<(), Failure> {
+    if found > most {
+        return fail(key, format!("`{key}` is {found}; needed: {most} at most"));
+    }
+    Ok(())
+}
+
 /// Checks a time that a shard's timer wheel keeps, which would end a longer one early.
 fn timer(key: &str, found_ms: u32) -> Result<(), Failure> {
     at_least(key, found_ms as usize, 1)?;
-    if u64::from(found_ms) > HORIZON_MS {
-        return fail(key, format!("`{key}` is {found_ms}; needed: {HORIZON_MS} at most"));
-    }
-    Ok(())
+    at_most(key, found_ms as usize, HORIZON_MS as usize)
 }
 
 /// Checks that one bound is no smaller than another.
@@ -189,8 +193,39 @@ fn client(config: &Config) -> Result<(), Failure> {
     }
     timer("client.stale_close_delay_ms", client.stale_close_delay_ms)?;
     at_least("client.channel_limit", client.channel_limit, 1)?;
+    for (key, found) in [
+        ("client.history_max_publication_limit", client.history_max_publication_limit),
+        ("client.recovery_max_publication_limit", client.recovery_max_publication_limit),
+    ] {
+        at_least(key, found, 1)?;
+        at_most(key, found, ANSWER_PUBLICATIONS_MAX)?;
+    }
     secrets("client.token", client.token.as_ref())?;
     secrets("client.subscription_token", client.subscription_token.as_ref())
+}
+
+fn store(config: &Config) -> Result<(), Failure> {
+    let store = &config.store;
+    // One publication has to fit, or none ever would.
+    let message = ("limits.message_bytes_max", config.limits.message_bytes_max);
+    not_below(("store.cache_bytes_max", store.cache_bytes_max), message)?;
+    not_below(("store.queue_bytes_max", store.queue_bytes_max), message)?;
+    timer("store.commit_timeout_ms", store.commit_timeout_ms)
+}
+
+/// Says of the key how long it is and no more.
+fn http_api(api: &HttpApi) -> Result<(), Failure> {
+    let needed = "such as `openssl rand -hex 32` prints, or \"\" for no key";
+    let found = api.key.len();
+    if (1..API_KEY_BYTES_MIN).contains(&found) {
+        let message = format!("has {found} bytes; needed: {API_KEY_BYTES_MIN} at least, {needed}");
+        return fail("http_api.key", format!("`http_api.key` {message}"));
+    }
+    if !api.key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = "has a character that an HTTP header may not; needed: ASCII letters, digits and signs";
+        return fail("http_api.key", format!("`http_api.key` {message}, {needed}"));
+    }
+    Ok(())
 }
 
 /// An empty key would make every token that anyone signs with nothing a valid one.
@@ -206,38 +241,4 @@ fn secrets(table: &str, token: Option<&Token>) -> Result<(), Failure> {
         return fail(&key, format!("`{key}` is empty; {needed}, or no such key"));
     }
     Ok(())
-}
-
-fn channels(config: &Config) -> Result<(), Failure> {
-    let channel = &config.channel;
-    at_least("channel.max_length", channel.max_length, 1)?;
-    pattern("channel.without_namespace", &channel.without_namespace.channel_regex)?;
-    let mut names = HashSet::new();
-    for (index, namespace) in channel.namespaces.iter().enumerate() {
-        let table = format!("channel.namespaces.{index}");
-        let name = &namespace.name;
-        if !NAMESPACE_NAME.is_match(name) {
-            let needed = "needed: two or more of the ASCII letters and digits, - and _";
-            return fail(&format!("{table}.name"), format!("a namespace is called {name:?}; {needed}"));
-        }
-        if !names.insert(name) {
-            let message = format!("a second namespace is called `{name}`; needed: a name of its own");
-            return fail(&format!("{table}.name"), message);
-        }
-        pattern(&table, &namespace.options.channel_regex)?;
-    }
-    Ok(())
-}
-
-fn pattern(table: &str, pattern: &str) -> Result<(), Failure> {
-    match Regex::new(pattern) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            // The crate draws the pattern over several lines; its last one says what is wrong.
-            let text = error.to_string();
-            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            let message = format!("`channel_regex` is {pattern:?}; needed: a regular expression ({why})");
-            fail(&format!("{table}.channel_regex"), message)
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Configurations that work but probably not as meant. None of them stops the server.
 
 use super::{Config, Token};
-use crate::hub::NamespaceOptions;
+use crate::hub::{NamespaceOptions, RecoveryMode};
 use crate::shard::settings::Origins;
 
 /// Shortest key that is as strong as the signature. Source: RFC 7518 §3.2, for HS256.
@@ -20,12 +20,14 @@ impl Config {
                 self.admin
             ));
         }
+        self.warn_of_api(&mut warnings);
         warn_of_key("client.token", self.client.token.as_ref(), &mut warnings);
         warn_of_key("client.subscription_token", self.client.subscription_token.as_ref(), &mut warnings);
         warn_of_options("channel.without_namespace", &self.channel.without_namespace, &mut warnings);
         for namespace in &self.channel.namespaces {
             warn_of_options(&format!("namespace `{}`", namespace.name), &namespace.options, &mut warnings);
         }
+        self.warn_of_personal_channel(&mut warnings);
         warnings
     }
 
@@ -45,6 +47,52 @@ impl Config {
                  client.allow_anonymous_connect_without_token = true or insecure = true"
                     .to_owned(),
             );
+        }
+    }
+
+    fn warn_of_api(&self, warnings: &mut Vec<String>) {
+        if !self.http_api.insecure {
+            return;
+        }
+        let who = if self.admin.ip().is_loopback() {
+            "every program on this machine"
+        } else {
+            "everyone who reaches it"
+        };
+        warnings.push(format!(
+            "http_api.insecure = true: {who} may call the server API on {}, without a key, and so read \
+             and write every room",
+            self.admin
+        ));
+        if !self.http_api.key.is_empty() {
+            warnings.push("http_api.key does nothing with http_api.insecure = true".to_owned());
+        }
+    }
+
+    fn warn_of_personal_channel(&self, warnings: &mut Vec<String>) {
+        let table = "client.subscribe_to_user_personal_channel";
+        let own = &self.client.subscribe_to_user_personal_channel;
+        let name = &own.personal_channel_namespace;
+        let Some(example) = own.example() else {
+            if !name.is_empty() {
+                warnings.push(format!("{table}: personal_channel_namespace does nothing without enabled"));
+            }
+            return;
+        };
+        let named = self.channel.namespaces.iter().find(|namespace| namespace.name == *name);
+        let options = named.map_or(&self.channel.without_namespace, |namespace| &namespace.options);
+        if !(options.retention().is_on() && options.force_recovery) {
+            warnings.push(format!(
+                "{table}: what is published to a user's own room ({example}) while the user is away is lost \
+                 unless the room's options have history_size, history_ttl and force_recovery"
+            ));
+        }
+        // An insecure server lets anyone in anyway, and says so.
+        if !self.is_insecure() && options.allow_subscribe_for_client && !options.allow_user_limited_channels {
+            warnings.push(format!(
+                "{table}: every user may subscribe to another one's own room ({example}), because the room's \
+                 options have allow_subscribe_for_client; allow_user_limited_channels keeps others out"
+            ));
         }
     }
 
@@ -85,10 +133,29 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         allow_presence_for_client,
         allow_presence_for_subscriber,
         allow_presence_for_anonymous,
-        ..
-    } = *options;
+        history_size,
+        history_ttl_ms,
+        history_meta_ttl_ms,
+        durability,
+        force_recovery,
+        allow_recovery,
+        force_positioning,
+        allow_positioning,
+        force_recovery_mode,
+        allow_history_for_client,
+        allow_history_for_subscriber,
+        allow_history_for_anonymous,
+        allow_user_limited_channels: _,
+        exclude_sender: _,
+        channel_regex: _,
+    } = options.clone();
+    let initial = NamespaceOptions::default();
+    let [is_sized, is_timed] = [history_size > 0, history_ttl_ms > 0];
+    let history = is_sized && is_timed;
+    let needs_history = "history_size and history_ttl";
     let publish = allow_publish_for_client || allow_publish_for_subscriber;
     let ask_presence = allow_presence_for_client || allow_presence_for_subscriber;
+    // Whether the option is on; what it needs; whether that is there.
     let refinements = [
         ("force_push_join_leave", force_push_join_leave, "join_leave", join_leave),
         (
@@ -111,6 +178,28 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         ),
         ("allow_presence_for_client", allow_presence_for_client, "presence", presence),
         ("allow_presence_for_subscriber", allow_presence_for_subscriber, "presence", presence),
+        ("history_size", is_sized, "history_ttl", is_timed),
+        ("history_ttl", is_timed, "history_size", is_sized),
+        ("history_meta_ttl", history_meta_ttl_ms != initial.history_meta_ttl_ms, needs_history, history),
+        ("durability", durability != initial.durability, needs_history, history),
+        ("force_recovery", force_recovery, needs_history, history),
+        ("allow_recovery", allow_recovery, needs_history, history),
+        ("force_positioning", force_positioning, needs_history, history),
+        ("allow_positioning", allow_positioning, needs_history, history),
+        (
+            "force_recovery_mode",
+            force_recovery_mode != RecoveryMode::default(),
+            "force_recovery or allow_recovery",
+            force_recovery || allow_recovery,
+        ),
+        ("allow_history_for_client", allow_history_for_client, needs_history, history),
+        ("allow_history_for_subscriber", allow_history_for_subscriber, needs_history, history),
+        (
+            "allow_history_for_anonymous",
+            allow_history_for_anonymous,
+            "allow_history_for_client or allow_history_for_subscriber",
+            allow_history_for_client || allow_history_for_subscriber,
+        ),
     ];
     for (option, on, needed, is_there) in refinements {
         if on && !is_there {
@@ -178,6 +267,17 @@ mod tests {
     }
 
     #[test]
+    fn an_api_without_a_key_is_told_with_who_may_call_it() {
+        let warning = only("[http_api]\ninsecure = true");
+        assert!(warning.contains("every program on this machine") && warning.contains("127.0.0.1:8001"));
+        let open = warnings("admin = '0.0.0.0:8001'\n[http_api]\ninsecure = true");
+        assert!(open.iter().any(|warning| warning.contains("everyone who reaches it")), "{open:?}");
+        let idle = warnings("[http_api]\ninsecure = true\nkey = '0123456789abcdef'");
+        assert_eq!(idle[1..], ["http_api.key does nothing with http_api.insecure = true"]);
+        assert_eq!(warnings("[http_api]\nkey = '0123456789abcdef'"), [""; 0]);
+    }
+
+    #[test]
     fn an_option_without_the_one_it_refines_is_told() {
         let chat = "[[channel.namespaces]]\nname = 'chat'\n";
         assert_eq!(
@@ -188,5 +288,64 @@ mod tests {
         assert!(
             only("[channel.without_namespace]\nallow_publish_for_anonymous = true").contains("subscriber")
         );
+    }
+
+    #[test]
+    fn an_option_that_needs_a_history_is_told_unless_there_is_one() {
+        let table = "[channel.without_namespace]\n";
+        for (option, value) in [
+            ("history_meta_ttl", "'40d'"),
+            ("durability", "'memory'"),
+            ("force_recovery", "true"),
+            ("allow_recovery", "true"),
+            ("force_positioning", "true"),
+            ("allow_positioning", "true"),
+            ("allow_history_for_client", "true"),
+            ("allow_history_for_subscriber", "true"),
+        ] {
+            let text = format!("{table}{option} = {value}\n");
+            let expected = format!(
+                "channel.without_namespace: {option} does nothing without history_size and history_ttl"
+            );
+            assert_eq!(only(&text), expected);
+            assert_eq!(warnings(&format!("{text}history_size = 1\nhistory_ttl = '1s'")), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn half_a_history_is_told_and_so_are_refinements_of_what_is_off() {
+        for (text, expected) in [
+            ("history_size = 1", "history_size does nothing without history_ttl"),
+            ("history_ttl = '1s'", "history_ttl does nothing without history_size"),
+            (
+                "force_recovery_mode = 'cache'",
+                "force_recovery_mode does nothing without force_recovery or allow_recovery",
+            ),
+            (
+                "allow_history_for_anonymous = true",
+                "allow_history_for_anonymous does nothing without allow_history_for_client or \
+                 allow_history_for_subscriber",
+            ),
+        ] {
+            let warning = only(&format!("[channel.without_namespace]\n{text}"));
+            assert_eq!(warning, format!("channel.without_namespace: {expected}"));
+        }
+    }
+
+    #[test]
+    fn rooms_of_ones_own_that_lose_messages_or_let_others_in_are_told() {
+        let table = "[client.subscribe_to_user_personal_channel]\n";
+        let own = format!("{table}enabled = true\npersonal_channel_namespace = 'own'\n");
+        let namespace = "[[channel.namespaces]]\nname = 'own'\n";
+        let kept = "history_size = 9\nhistory_ttl = '1d'\nforce_recovery = true\n";
+        let key = format!("allowed_origins = []\n{KEY}\n");
+        assert_eq!(warnings(&format!("{key}{own}{namespace}{kept}")), [""; 0]);
+        assert!(only(&format!("{key}{own}{namespace}")).contains("(own:#42) while the user is away is lost"));
+        let open = format!("{key}{own}{namespace}{kept}allow_subscribe_for_client = true\n");
+        assert!(only(&open).contains("every user may subscribe to another one's own room (own:#42)"));
+        assert_eq!(warnings(&format!("{open}allow_user_limited_channels = true")), [""; 0]);
+        assert!(only(&format!("{key}{table}enabled = true")).contains("(#42)"));
+        let idle = format!("{key}{table}personal_channel_namespace = 'own'\n{namespace}");
+        assert!(only(&idle).ends_with("personal_channel_namespace does nothing without enabled"));
     }
 }

@@ -69,6 +69,8 @@ fn subs_win_over_channels_and_carry_options() {
         presence: Some(true),
         join_leave: Some(false),
         force_push_join_leave: Some(true),
+        force_recovery: Some(true),
+        force_positioning: None,
     };
     let expected = vec![("full".to_owned(), full), ("plain".to_owned(), SubOptions::default())];
     assert_eq!(claims.unwrap().server_subs, expected);

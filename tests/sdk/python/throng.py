@@ -26,29 +26,48 @@ _READY = re.compile(r"throng ready: clients (\S+), admin (\S+), ")
 
 
 class Server:
-    """A server on ports that the kernel chooses, ended by `stop`."""
+    """A server on ports that the kernel chooses, ended by `stop` or `kill`.
 
-    def __init__(self, config: str = "", listen: str = "127.0.0.1:0"):
-        program = os.environ.get("THRONG_BIN", str(_DEBUG_BUILD))
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write(config)
-            file.flush()
-            arguments = ["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--config", file.name]
-            self._process = subprocess.Popen(
-                [program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-            line = self._process.stdout.readline()
+    `data` is the directory of its durable rooms; left out, it is gone with the server.
+    """
+
+    def __init__(self, config: str = "", listen: str = "127.0.0.1:0", data: str | None = None):
+        program = os.path.abspath(os.environ.get("THRONG_BIN", _DEBUG_BUILD))
+        # Where it runs, so that its data are its own.
+        self._home = tempfile.TemporaryDirectory(prefix="throng-test-")
+        pathlib.Path(self._home.name, "throng.toml").write_text(config)
+        arguments = ["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--config", "throng.toml"]
+        if data is not None:
+            arguments += ["--data", os.path.abspath(data)]
+        self._process = subprocess.Popen(
+            [program, *arguments],
+            cwd=self._home.name,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        line = self._process.stdout.readline()
         ready = _READY.match(line)
         if ready is None:
             raise RuntimeError(f"{program} did not become ready: {line!r}")
         self.url = ready[1]
+        self.admin = ready[2]
         self.address = re.search(r"//([^/]+)/", self.url)[1]
 
     def stop(self) -> int:
         """Drains and ends the server; returns its exit code."""
-        self._process.send_signal(signal.SIGTERM)
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the server as a crash does, at once."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> int:
+        self._process.send_signal(how)
         self._process.stdout.close()
-        return self._process.wait(timeout=DEADLINE_S)
+        code = self._process.wait(timeout=DEADLINE_S)
+        self._home.cleanup()
+        return code
 
 
 def token(key: str = KEY, **claims) -> str:
