@@ -192,7 +192,7 @@ fn check<S: Store>(store: S, steps: &[Step], mut reopen: impl FnMut(S) -> S) {
             Step::Cursor(room, offset) => {
                 assert_eq!(judged.store.cursor("7", ROOMS[room]).unwrap(), cursors.get(&room).copied());
                 let cursor = Position { epoch: Epoch::new(offset), offset };
-                judged.store.set_cursor("7", ROOMS[room], cursor).unwrap();
+                judged.store.set_cursor("7", ROOMS[room], &KEEP[room], cursor).unwrap();
                 cursors.insert(room, cursor);
             }
             Step::Commit => judged.store.commit().unwrap(),

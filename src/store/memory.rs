@@ -12,7 +12,6 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 use hashlink::LruCache;
 
-use super::recent::Recent;
 use super::resident::{ROOM_BYTES, Resident};
 use super::stream::Stream;
 use super::{Epoch, Position, Publication, Range, Store, StoreError, Version};
@@ -176,7 +175,13 @@ impl Store for Memory {
         Ok(self.cursors.get(&(Box::from(user), Box::from(room))).copied())
     }
 
-    fn set_cursor(&mut self, user: &str, room: &str, cursor: Position) -> Result<(), StoreError> {
+    fn set_cursor(
+        &mut self,
+        user: &str,
+        room: &str,
+        _keep: &Retention,
+        cursor: Position,
+    ) -> Result<(), StoreError> {
         if self.cursors.insert((user.into(), room.into()), cursor).is_none() {
             self.cursors_bytes += CURSOR_BYTES + user.len() + room.len();
         }
@@ -214,10 +219,75 @@ impl Store for Memory {
             let room = self.rooms.get(&name).expect("it is there");
             let before = room.stream.recent.bytes();
             room.stream.clear();
-            room.stream.recent = Recent::default();
             self.rooms.adjust(before, 0);
             freed = true;
         }
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Durability;
+
+    const KEEP: Retention =
+        Retention { size: 10, ttl_ms: 1_000, meta_ttl_ms: 10_000, durability: Durability::Memory };
+    const ALL: Range = Range { since: None, limit: usize::MAX, reverse: false };
+
+    fn append(store: &mut Memory, room: &str, now_ms: u64) -> Position {
+        let body = Bytes::from_static(&[b'x'; 500]);
+        store.append(room, &KEEP, now_ms, &body, None).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_room_out_of_use_for_longest_goes_and_comes_back_with_a_new_epoch() {
+        let mut store = Memory::new(40_000);
+        let first = append(&mut store, "first", 0);
+        let kept = append(&mut store, "kept", 0);
+        for room in 0..100 {
+            append(&mut store, &room.to_string(), 0);
+            assert_eq!(store.peek("kept", &KEEP, 0).unwrap(), Some(kept));
+            assert!(store.bytes() <= 40_000, "{}", store.bytes());
+        }
+        assert_eq!(store.peek("first", &KEEP, 0).unwrap(), None);
+        let again = append(&mut store, "first", 0);
+        assert_ne!(again.epoch, first.epoch);
+        assert_eq!(again.offset, 1);
+    }
+
+    #[test]
+    fn what_is_dropped_by_window_age_and_clearing_is_not_counted_any_more() {
+        let mut store = Memory::new(1 << 20);
+        append(&mut store, "room", 0);
+        let one = store.bytes();
+        for now_ms in 0..50 {
+            append(&mut store, "room", now_ms);
+        }
+        let full = store.bytes();
+        assert_eq!(store.read("room", &KEEP, 50, ALL).unwrap().len(), 10);
+        assert!(full < one * 10);
+        store.clear("room", &KEEP, 50).unwrap();
+        append(&mut store, "room", 50);
+        assert_eq!(store.bytes(), one);
+        assert!(!store.sweep(1_049).unwrap());
+        assert_eq!(store.bytes(), one);
+        store.sweep(1_050).unwrap();
+        assert!(store.bytes() < one - 500);
+        store.sweep(100_000).unwrap();
+        assert_eq!(store.bytes(), 0);
+    }
+
+    #[test]
+    fn cursors_are_bounded_and_the_one_out_of_use_for_longest_goes() {
+        let mut store = Memory::new(8_000);
+        let cursor = Position { epoch: Epoch::new(1), offset: 3 };
+        for user in 0..100 {
+            store.set_cursor(&user.to_string(), "room", &KEEP, cursor).unwrap();
+            assert_eq!(store.cursor("0", "room").unwrap(), Some(cursor));
+            assert!(store.bytes() <= 2_000);
+        }
+        assert_eq!(store.cursor("1", "room").unwrap(), None);
+        assert_eq!(store.cursor("99", "room").unwrap(), Some(cursor));
     }
 }

@@ -37,7 +37,10 @@ use crate::hub::Retention;
 
 /// Keeps streams and read cursors. Used by one thread; time comes as an argument, in milliseconds of Unix time.
 ///
-/// A room's name is 1 to 65,535 bytes; `keep` is its namespace's, and may have been another before.
+/// A room's or user's name is 1 to 32,000 bytes; `keep` is its namespace's, and may have been another
+/// before. A stream is forgotten `meta_ttl_ms` after its last use, at the earliest, and at nine eighths
+/// of that at the latest; never before its publications are dropped. Every call but `peek` and the
+/// cursors' is a use.
 ///
 /// # Errors
 ///
@@ -47,7 +50,7 @@ pub trait Store: Send {
     /// Where the stream of `room` is. A room without a stream gets one at offset 0, which is staged.
     fn position(&mut self, room: &str, keep: &Retention, now_ms: u64) -> Result<Position, StoreError>;
 
-    /// Where the stream of `room` is, if it has one; makes none.
+    /// Where the stream of `room` is, if it has one; makes none, and is no use of it.
     fn peek(&mut self, room: &str, keep: &Retention, now_ms: u64) -> Result<Option<Position>, StoreError>;
 
     /// Stages a publication behind the last one of `room`; returns its position.
@@ -78,8 +81,14 @@ pub trait Store: Send {
     /// How far `user` has read in `room`, as it was last set: the last publication that was read.
     fn cursor(&mut self, user: &str, room: &str) -> Result<Option<Position>, StoreError>;
 
-    /// Stages how far `user` has read in `room`.
-    fn set_cursor(&mut self, user: &str, room: &str, cursor: Position) -> Result<(), StoreError>;
+    /// Stages how far `user` has read in `room`, as safely as `keep` asks.
+    fn set_cursor(
+        &mut self,
+        user: &str,
+        room: &str,
+        keep: &Retention,
+        cursor: Position,
+    ) -> Result<(), StoreError>;
 
     /// Makes everything staged durable, all of it or nothing; as safely as the most demanding `keep` asks.
     ///
@@ -89,6 +98,11 @@ pub trait Store: Send {
     fn commit(&mut self) -> Result<(), StoreError>;
 
     /// Frees some of what is no longer kept; returns whether there is more to free right now. To be
-    /// called about once a second, and again while it says so; takes milliseconds each time.
+    /// called about once a second, and again while it says so; takes milliseconds each time, and
+    /// commits what it does itself, apart from what is staged. Best called right after `commit`.
+    ///
+    /// # Errors
+    ///
+    /// What is staged is still seen, but the next `commit` may fail because of this.
     fn sweep(&mut self, now_ms: u64) -> Result<bool, StoreError>;
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hashlink::LruCache;
 
 /// What a room takes beside its name and its publications: its state, the name's counters, the
-/// list's links and the hash table at its emptiest. Measured with 1,000,000 rooms, rounded up.
+/// list's links, the hash table at its emptiest and the smallest queue. Rounded up.
 pub(super) const ROOM_BYTES: usize = 400;
 
 /// Rooms by name, in the order of their use.

@@ -86,7 +86,7 @@ pub struct Version {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum StoreError {
     /// There is no room on the disk; what to do is in the text.
     Full(String),

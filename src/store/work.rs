@@ -110,7 +110,8 @@ impl Open<'_> {
         }
         let read = cursor(self.store, user, self.room, top)?;
         if offset > read {
-            self.store.set_cursor(user, self.room, Position { epoch: top.epoch, offset })?;
+            let cursor = Position { epoch: top.epoch, offset };
+            self.store.set_cursor(user, self.room, self.keep, cursor)?;
         }
         answer(Answer::Read(offset.max(read)))
     }

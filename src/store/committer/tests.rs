@@ -88,8 +88,14 @@ impl Store for Disk {
         self.memory.cursor(user, room)
     }
 
-    fn set_cursor(&mut self, user: &str, room: &str, cursor: Position) -> Result<(), StoreError> {
-        self.memory.set_cursor(user, room, cursor)
+    fn set_cursor(
+        &mut self,
+        user: &str,
+        room: &str,
+        keep: &Retention,
+        cursor: Position,
+    ) -> Result<(), StoreError> {
+        self.memory.set_cursor(user, room, keep, cursor)
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

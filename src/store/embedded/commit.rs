@@ -176,7 +176,7 @@ impl Embedded {
         add(&self.stats.commits_failed, 1);
         self.rooms.retain(|_| false, |room| room.bytes());
         self.staged.clear();
-        self.broken.why = error.to_string();
+        self.broken.why = error.clone();
         // At once, but not again and again.
         self.broken.retry_at = self.broken.tried_at.map_or_else(Instant::now, |at| at + RETRY);
         if let Some(engine) = self.engine.take() {
@@ -208,7 +208,7 @@ impl Embedded {
         }
         let now = Instant::now();
         if now < self.broken.retry_at {
-            return Err(StoreError::Io(self.broken.why.clone()));
+            return Err(self.broken.why.clone());
         }
         self.broken.tried_at = Some(now);
         match self.reopen() {
@@ -221,7 +221,7 @@ impl Embedded {
                 Ok(())
             }
             Err(error) => {
-                self.broken.why = error.to_string();
+                self.broken.why = error.clone();
                 self.broken.retry_at = now + RETRY;
                 Err(error)
             }

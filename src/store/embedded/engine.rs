@@ -249,13 +249,29 @@ pub(super) fn check_let_go(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether this process has a journal in `dir` open.
+/// Whether this process has a journal in `dir` open, or may write to one.
 fn holds_journal(dir: &Path) -> std::io::Result<bool> {
+    // A server has very many descriptors, and no other engine.
+    if !has_worker()? {
+        return Ok(false);
+    }
     let dir = fs::canonicalize(dir)?;
     for entry in fs::read_dir("/proc/self/fd")? {
         // A descriptor may be closed while the list is read.
         let Ok(target) = fs::read_link(entry?.path()) else { continue };
         if target.parent() == Some(&dir) && target.extension().is_some_and(|extension| extension == "jnl") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a thread of an engine runs in this process.
+fn has_worker() -> std::io::Result<bool> {
+    for thread in fs::read_dir("/proc/self/task")? {
+        // A thread may end while the list is read.
+        let Ok(name) = fs::read(thread?.path().join("comm")) else { continue };
+        if name.starts_with(b"fjall:worker") {
             return Ok(true);
         }
     }

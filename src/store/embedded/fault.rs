@@ -39,8 +39,8 @@ pub(super) fn engine_error(dir: &Path, what: impl Display, error: &fjall::Error)
     match error {
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => io_error(dir, what, error),
         Error::Poisoned => StoreError::Io(format!(
-            "cannot {what} in {}: an earlier write in the background failed, as the log says; the store \
-             opens itself anew",
+            "cannot {what} in {}: found: a write in the background failed, as the log says above; the store \
+             opens itself anew; if this comes again with `ChecksumMismatch`, files are damaged: {DAMAGE_REMEDY}",
             dir.display()
         )),
         Error::Locked => StoreError::Io(format!(

@@ -17,8 +17,9 @@
 //! - **A torn end of the journal** is what a process leaves that is killed while it writes. It was
 //!   not acknowledged; it is cut off, with a warning.
 //! - **Damage.** The engine has a checksum of every block and every batch. A room whose block is
-//!   damaged answers errors, others go on. A journal that is damaged before its end, so that
-//!   acknowledged messages would be skipped, is an error at start that says what to do.
+//!   damaged answers errors, others go on, until the engine merges that block's file: it cannot, so
+//!   commits fail from then on, and the log says what to do. A journal that is damaged before its
+//!   end, so that acknowledged messages would be skipped, is an error at start that says what to do.
 //!
 //! Files: `format` and `session` (`session.rs`), `db/` (the engine's).
 //!
@@ -103,7 +104,7 @@ pub struct Embedded {
 
 /// What is known of the failure that closed the engine.
 struct Broken {
-    why: String,
+    why: StoreError,
     retry_at: Instant,
     /// When it was last tried to open it anew.
     tried_at: Option<Instant>,
@@ -118,7 +119,7 @@ struct Broken {
 impl Broken {
     fn new() -> Broken {
         Broken {
-            why: String::new(),
+            why: StoreError::Io(String::new()),
             retry_at: Instant::now(),
             tried_at: None,
             cut_from: None,
@@ -193,7 +194,7 @@ impl Embedded {
     }
 
     fn engine(&self) -> Result<&Engine, StoreError> {
-        self.engine.as_ref().ok_or_else(|| StoreError::Io(self.broken.why.clone()))
+        self.engine.as_ref().ok_or_else(|| self.broken.why.clone())
     }
 
     /// The room as it is used now; `None` if there is none and none is to be made.

@@ -133,10 +133,17 @@ impl Store for Embedded {
         Ok(value.and_then(|value| record::decode_cursor(&value)))
     }
 
-    fn set_cursor(&mut self, user: &str, room: &str, cursor: Position) -> Result<(), StoreError> {
+    fn set_cursor(
+        &mut self,
+        user: &str,
+        room: &str,
+        keep: &Retention,
+        cursor: Position,
+    ) -> Result<(), StoreError> {
         check_name(user)?;
         check_name(room)?;
         self.ready()?;
+        self.staged.sync |= keep.durability == Durability::Fsync;
         self.staged.cursors.insert(record::cursor_key(user, room), cursor);
         Ok(())
     }

@@ -19,7 +19,7 @@ impl Embedded {
         if self.doomed.is_some() {
             return Ok(false);
         }
-        let engine = self.engine.as_ref().ok_or_else(|| StoreError::Io(self.broken.why.clone()))?;
+        let engine = self.engine.as_ref().ok_or_else(|| self.broken.why.clone())?;
         let fault = |error| engine.fault("read what is due", &error);
         self.reclaim.look(engine);
         self.stats.freed.store(engine.trim.freed(), std::sync::atomic::Ordering::Relaxed);
@@ -109,10 +109,9 @@ impl Embedded {
         let engine = self.engine()?;
         let first = engine.next_batch();
         if let Err(error) = engine.write(ops, sync) {
-            let text = error.to_string();
             self.broken.cut_from = Some(first);
-            self.doomed = Some(error);
-            return Err(StoreError::Io(text));
+            self.doomed = Some(error.clone());
+            return Err(error);
         }
         self.broken.committed = first;
         if sync {

@@ -14,7 +14,7 @@ fn nothing_of_a_commit_that_failed_is_seen_and_its_numbers_are_given_again() {
 
     append(&mut store, "room", "refused").unwrap();
     append(&mut store, "other", "refused").unwrap();
-    store.set_cursor("7", "room", Position { offset: 2, ..before.0.unwrap() }).unwrap();
+    store.set_cursor("7", "room", &FSYNC, Position { offset: 2, ..before.0.unwrap() }).unwrap();
     store.fail_after = Some(0);
     store.commit().unwrap_err();
     assert_eq!(kept(&mut store, "room"), before);
@@ -193,5 +193,19 @@ proptest! {
                 prop_assert_eq!(&kept(&mut store, room).1, expected);
             }
         }
+    }
+}
+
+#[test]
+fn a_cursor_alone_is_as_durable_as_its_room() {
+    let scratch = Scratch::new("cursor-durability");
+    let mut store = open(scratch.path());
+    let cursor = append(&mut store, "room", "one").unwrap();
+    store.commit().unwrap();
+    for (keep, waits) in [(OS, 0), (FSYNC, 1)] {
+        let before = count(&store.stats().fsyncs);
+        store.set_cursor("7", "room", &keep, cursor).unwrap();
+        store.commit().unwrap();
+        assert_eq!(count(&store.stats().fsyncs) - before, waits, "{keep:?}");
     }
 }
