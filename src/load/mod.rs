@@ -23,11 +23,11 @@
 //!   answer as a table, as JSON and as a page.
 //!
 //! Invariants: a figure of the server is taken from outside (`/proc`, the kernel's counts), so it is the
-//! same for every server; only messages per write and what a store does are throng's own count. What a scenario cannot know is
-//! absent, never zero.
+//! same for every server; only messages per write and what a store does are throng's own count. What a
+//! scenario cannot know is absent, never zero.
 //!
-//! Absent on purpose: retries, except of those that come back (elsewhere a failed connection is counted by its reason
-//! and stays failed), TLS and compression (they would measure a library).
+//! Absent on purpose: retries, except of those that come back (elsewhere a failed connection is counted by
+//! its reason and stays failed), TLS and compression (they would measure a library).
 
 pub mod account;
 mod account_page;
