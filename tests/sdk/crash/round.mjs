@@ -46,6 +46,9 @@ const LEAVES_ACKNOWLEDGED = [10, 200];
 /** How long after an acknowledgement the server ends, and how long a stopped one goes on, in ms. */
 const MOMENT_MS = [0, 8];
 
+/** How long a server that is killed while it starts has lived, in ms: about as long as starting takes. */
+const EARLY_MS = [0, 250];
+
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Rejects with what `what` names if `promise` is not settled within the deadline. */
@@ -90,7 +93,7 @@ async function restart(address, { data, random, mode }) {
   // Now and then it ends once more while it starts.
   if (mode !== "term" && random.chance(0.2)) {
     const early = Server.spawn(CONFIG, { listen: address, data });
-    await sleep(random.between(0, 60));
+    await sleep(random.between(...EARLY_MS));
     await early.kill();
   }
   const start = performance.now();
