@@ -21,6 +21,8 @@ force_recovery = true
   `
 insecure = true
 drain_ms = 200
+[client]
+channel_limit = 100000
 `,
 );
 
