@@ -11,7 +11,8 @@ export const RECOVERY_LIMIT = 300;
 /**
  * What is wrong with a room: a list of `{ kind, detail }`, empty if all is well.
  *
- * `sent` maps the name of every message that was sent to the room to whether it was acknowledged.
+ * `sent` maps the name of every message that was sent to the room to whether it was acknowledged, or
+ * to the offset with which it was.
  * `history` is `{ epoch, offset, publications: [{ offset, data }] }`, the whole of it, as it is read.
  * `views` is a list of what each subscriber saw: `{ who, events }`, where an event is either
  * `{ subscribed: { epoch, offset, wasRecovering, recovered } }` or `{ publication: { offset, data } }`.
@@ -64,9 +65,11 @@ function judgeMessages(sent, { publications }, report) {
     offsets.set(message, offset);
     numbers.set(publisher, Math.max(number, numbers.get(publisher) ?? 0));
   }
-  for (const [message, isAcknowledged] of sent) {
-    if (isAcknowledged && !offsets.has(message)) {
+  for (const [message, acknowledged] of sent) {
+    if (acknowledged !== false && !offsets.has(message)) {
       report("lost", `${message} was acknowledged`);
+    } else if (Number.isInteger(acknowledged) && offsets.get(message) !== acknowledged) {
+      report("moved", `${message} was acknowledged at offset ${acknowledged}; it is at ${offsets.get(message)}`);
     }
   }
 }
@@ -147,7 +150,7 @@ export function judgeAgain(before, after) {
 /** Of the messages that were sent but not acknowledged: how many are in the history, how many not. */
 export function inDoubt({ sent, history }) {
   const there = new Set(history.publications.map(({ data }) => name(data?.publisher, data?.number)));
-  const doubtful = [...sent].filter(([, isAcknowledged]) => !isAcknowledged);
+  const doubtful = [...sent].filter(([, acknowledged]) => acknowledged === false);
   const kept = doubtful.filter(([message]) => there.has(message)).length;
   return { kept, gone: doubtful.length - kept };
 }

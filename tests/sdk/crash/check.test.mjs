@@ -55,6 +55,12 @@ test("an acknowledged message that was at the end, whose offset another got, is 
   assert.deepEqual(found, ["differs", "lost"]);
 });
 
+test("a message that is not where it was acknowledged has moved", () => {
+  assert.deepEqual(kinds(({ sent }) => sent.set("2-1", 2)), []);
+  assert.deepEqual(kinds(({ sent }) => sent.set("2-1", 3)), ["moved"]);
+  assert.deepEqual(kinds(({ sent }) => sent.set("9-9", 6)), ["lost"]);
+});
+
 test("a message in doubt may be there or not", () => {
   assert.deepEqual(kinds(({ sent }) => sent.set("9-9", false)), []);
   assert.deepEqual(inDoubt(room()), { kept: 1, gone: 0 });

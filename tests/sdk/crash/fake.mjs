@@ -2,9 +2,11 @@
 // A server of a few lines that keeps rooms in one file, for the tests of the kill -9 program itself:
 // as it is, it loses nothing; FAKE_FAULT makes it wrong in one way, which the program has to find.
 //
-// It knows what the program asks of a server: connect, subscribe with recovery, publish, history.
+// It knows what the program asks of a server: connect, subscribe with recovery, publish, history, and
+// to publish through the HTTP API.
 
 import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { WebSocketServer } from "../js/sdk.mjs";
@@ -137,10 +139,19 @@ function answer(socket, command) {
   return { publish: {} };
 }
 
+/** Answers a call of the API, which is always to publish. */
+async function call(request, response) {
+  const { channel, data } = JSON.parse(Buffer.concat(await request.toArray()));
+  publish(channel, data);
+  const offset = roomOf(channel).publications.length + (FAULT === "shift" ? 1 : 0);
+  response.end(JSON.stringify({ result: { offset, epoch: EPOCH } }));
+}
+
+const api = createServer(call).listen(0, "127.0.0.1");
 const [host, port] = values.listen.split(":");
 const server = new WebSocketServer({ host, port: Number(port) }, () => {
   const address = `ws://127.0.0.1:${server.address().port}/connection/websocket`;
-  console.log(`throng ready: clients ${address}, admin http://127.0.0.1:1, a fake`);
+  console.log(`throng ready: clients ${address}, admin http://127.0.0.1:${api.address().port}, a fake`);
 });
 server.on("connection", (socket) => {
   socket.on("message", (message) => {

@@ -1,5 +1,6 @@
-// The load of one round: publishers and subscribers, all of them the official SDK, which lose their
-// server and come back by themselves. They record what was sent, acknowledged and seen, in order.
+// The load of one round: publishers and subscribers, most of them the official SDK, which lose their
+// server and come back by themselves; some publish through the HTTP API. They record what was sent,
+// acknowledged and seen, in order.
 
 import { Centrifuge, WebSocket } from "../js/sdk.mjs";
 import { message, name } from "./message.mjs";
@@ -7,8 +8,11 @@ import { message, name } from "./message.mjs";
 /** Port on which nothing listens. */
 const NOWHERE = "ws://127.0.0.1:1/";
 
-/** Time after which a publisher tries again that was told that the server is too busy. */
-const BUSY_MS = 20;
+/** Time after which a publisher tries again that was told that the server is too busy, or found none. */
+const AGAIN_MS = 20;
+
+/** The code of a failure that is not the server's. */
+const AWAY = 1;
 
 /** Errors after which a message may be there or not: the SDK's own, and those that pass. */
 const isDoubt = (code) => code < 100 || code === 100 || code === 111;
@@ -17,12 +21,16 @@ const isDoubt = (code) => code < 100 || code === 100 || code === 111;
 export class Network {
   #sockets = new Set();
   #isCut = false;
+  #abort = new AbortController();
 
   /** Publications that recoveries brought. */
   recovered = 0;
 
   /** Clients that were ended for good, and why. */
   ended = [];
+
+  /** Where the server's API is, and the key that it asks for: `{ admin, key }`. */
+  api;
 
   /** A class of WebSockets that this network can cut, for the SDK. */
   get websocket() {
@@ -49,6 +57,7 @@ export class Network {
   /** Ends all connections at once and lets nobody connect: nothing arrives at a client any more. */
   cut() {
     this.#isCut = true;
+    this.#abort.abort();
     for (const socket of this.#sockets) {
       socket.terminate();
     }
@@ -57,6 +66,25 @@ export class Network {
   /** Lets clients connect again. */
   mend() {
     this.#isCut = false;
+    this.#abort = new AbortController();
+  }
+
+  /** Calls a method of the server's API; resolves with its result. */
+  async call(method, request) {
+    if (this.#isCut) {
+      throw { code: AWAY, message: "the network is cut" };
+    }
+    const { admin, key } = this.api;
+    const options = { method: "POST", headers: { "X-API-Key": key }, body: JSON.stringify(request) };
+    const answer = fetch(`${admin}/api/${method}`, { ...options, signal: this.#abort.signal });
+    const text = await answer.then((response) => response.text()).catch(({ message }) => {
+      throw { code: AWAY, message };
+    });
+    const { result, error } = JSON.parse(text);
+    if (error !== undefined) {
+      throw error;
+    }
+    return result;
   }
 
   /** A client of the server at `url`. */
@@ -84,12 +112,13 @@ export class Ledger {
   busy = 0;
 
   constructor(rooms) {
-    /** By room: the names of the messages sent, and whether each was acknowledged. */
+    /** By room: the names of the messages sent, and how each was acknowledged, as `judge` takes it. */
     this.sent = new Map(rooms.map((room) => [room, new Map()]));
   }
 
-  acknowledge(room, message) {
-    this.sent.get(room).set(message, true);
+  /** `message` was acknowledged, with the offset that it has in `room`, or with none. */
+  acknowledge(room, message, offset) {
+    this.sent.get(room).set(message, offset ?? true);
     this.acknowledged += 1;
     while (this.#waiting[0]?.count <= this.acknowledged) {
       this.#waiting.shift().resolve();
@@ -114,9 +143,49 @@ export class Ledger {
   }
 }
 
-/** Publishes to rooms by chance, with several messages under way. */
-export class Publisher {
+/** A way to publish: the SDK. */
+export class BySdk {
   #client;
+
+  constructor(client) {
+    this.#client = client;
+  }
+
+  start() {
+    this.#client.connect();
+  }
+
+  async publish(room, data) {
+    await this.#client.publish(room, data);
+    return undefined;
+  }
+
+  stop() {
+    this.#client.disconnect();
+  }
+}
+
+/** A way to publish: the HTTP API, which answers where a message is. */
+export class ByApi {
+  #network;
+
+  constructor(network) {
+    this.#network = network;
+  }
+
+  start() {}
+
+  async publish(room, data) {
+    const { offset } = await this.#network.call("publish", { channel: room, data });
+    return offset;
+  }
+
+  stop() {}
+}
+
+/** Publishes to rooms by chance, in some way. */
+export class Publisher {
+  #way;
   #ledger;
   #publisher;
   #random;
@@ -125,8 +194,8 @@ export class Publisher {
   #isStopped = false;
   #lanes = [];
 
-  constructor(client, { publisher, rooms, ledger, random }) {
-    this.#client = client;
+  constructor(way, { publisher, rooms, ledger, random }) {
+    this.#way = way;
     this.#publisher = publisher;
     this.#rooms = rooms;
     this.#ledger = ledger;
@@ -135,7 +204,7 @@ export class Publisher {
 
   /** Publishes until it is stopped, `inFlight` messages at a time. */
   start(inFlight) {
-    this.#client.connect();
+    this.#way.start();
     this.#lanes = Array.from({ length: inFlight }, () => this.#run());
   }
 
@@ -150,7 +219,7 @@ export class Publisher {
   async stop() {
     this.#isStopped = true;
     await Promise.all(this.#lanes);
-    this.#client.disconnect();
+    this.#way.stop();
   }
 
   async #run() {
@@ -165,15 +234,15 @@ export class Publisher {
     const sent = message(this.#publisher, this.#sent);
     this.#ledger.sent.get(room).set(name(this.#publisher, this.#sent), false);
     try {
-      await this.#client.publish(room, sent);
-      this.#ledger.acknowledge(room, name(sent.publisher, sent.number));
+      const offset = await this.#way.publish(room, sent);
+      this.#ledger.acknowledge(room, name(sent.publisher, sent.number), offset);
     } catch (error) {
       if (!isDoubt(error.code)) {
         this.#isStopped = true;
         this.#ledger.fail(new Error(`publishing to ${room} failed with ${error.code}: ${error.message}`));
-      } else if (error.code >= 100) {
-        this.#ledger.busy += 1;
-        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+      } else if (error.code >= 100 || error.code === AWAY) {
+        this.#ledger.busy += error.code === AWAY ? 0 : 1;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       }
     }
   }

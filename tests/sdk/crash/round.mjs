@@ -2,11 +2,14 @@
 
 import { Server } from "../server.mjs";
 import { inDoubt, judge } from "./check.mjs";
-import { Ledger, Network, Publisher, Subscriber, readHistory } from "./load.mjs";
+import { ByApi, BySdk, Ledger, Network, Publisher, Subscriber, readHistory } from "./load.mjs";
 import { image, stamp, tear } from "./torn.mjs";
 
 /** How safely rooms keep what they acknowledge, by mode: what has only left the server may be torn. */
 const DURABILITIES = { kill: ["fsync", "os"], term: ["fsync", "os"], truncate: ["fsync"] };
+
+/** The key of the server's API. */
+const API_KEY = "a-key-of-the-server-API-for-tests";
 
 /** The server's configuration: a namespace for each durability, and of its name. */
 export const CONFIG = ["fsync", "os"].reduce(
@@ -21,6 +24,10 @@ force_recovery = true
   `
 insecure = true
 drain_ms = 200
+[client]
+channel_limit = 100000
+[http_api]
+key = "${API_KEY}"
 `,
 );
 
@@ -46,6 +53,9 @@ const LEAVES_ACKNOWLEDGED = [10, 200];
 /** How long after an acknowledgement the server ends, and how long a stopped one goes on, in ms. */
 const MOMENT_MS = [0, 8];
 
+/** How long a server that is killed while it starts has lived, in ms: about as long as starting takes. */
+const EARLY_MS = [0, 250];
+
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Rejects with what `what` names if `promise` is not settled within the deadline. */
@@ -58,7 +68,7 @@ async function within(promise, what) {
 }
 
 /** Ends `server` as `mode` says; returns what is to be told of it. */
-async function end(server, { mode, data, random, network, publishers }) {
+async function end(server, { mode, data, random, network, bursting }) {
   if (mode === "term") {
     const code = await within(server.stop(), "the server to end");
     return { violations: code === 0 ? [] : [{ kind: "exit", detail: `SIGTERM ended it with ${code}` }] };
@@ -69,7 +79,7 @@ async function end(server, { mode, data, random, network, publishers }) {
   }
   // What clients know from here on is all that they will know of this server, and it is on the disk.
   server.signal("SIGSTOP");
-  publishers.forEach((publisher) => publisher.burst(BURST));
+  bursting.forEach((publisher) => publisher.burst(BURST));
   await sleep(1);
   network.cut();
   const [before, stamped] = [image(data), stamp(data)];
@@ -90,7 +100,7 @@ async function restart(address, { data, random, mode }) {
   // Now and then it ends once more while it starts.
   if (mode !== "term" && random.chance(0.2)) {
     const early = Server.spawn(CONFIG, { listen: address, data });
-    await sleep(random.between(0, 60));
+    await sleep(random.between(...EARLY_MS));
     await early.kill();
   }
   const start = performance.now();
@@ -142,10 +152,13 @@ async function begin(server, rooms, { number, random, counts }) {
   });
   subscribers.forEach((subscriber) => subscriber.connect());
   await within(Promise.all(subscribers.map((subscriber) => subscriber.ready())), "subscriptions");
-  const publishers = Array.from({ length: counts.publishers }, (_, publisher) => {
-    return new Publisher(network.client(server.url), { publisher, rooms, ledger, random: random.fork() });
+  network.api = { admin: server.admin, key: API_KEY };
+  const publishers = Array.from({ length: counts.publishers + counts.api }, (_, publisher) => {
+    const way = publisher < counts.publishers ? new BySdk(network.client(server.url)) : new ByApi(network);
+    return new Publisher(way, { publisher, rooms, ledger, random: random.fork() });
   });
-  publishers.forEach((publisher) => publisher.start(counts.inFlight));
+  // Calls of the API overtake each other: one at a time keeps a publisher's order.
+  publishers.forEach((publisher, i) => publisher.start(i < counts.publishers ? counts.inFlight : 1));
   return { network, ledger, subscribers, publishers };
 }
 
@@ -167,7 +180,8 @@ function judgeRound(rooms, { network, ledger, subscribers }, histories) {
 
 /**
  * Runs a round on `server`, which is ended and started again. `data` is its directory, `counts` how
- * many rooms, publishers and subscribers there are and how many messages of each are in flight.
+ * many `rooms`, `subscribers` and `publishers` there are, how many messages of each publisher are
+ * `inFlight`, and how many publishers more use the `api`.
  *
  * Returns the server that then runs, what is to be told of the round, its violations, and the
  * histories of its rooms, which are to stay so.
@@ -182,11 +196,13 @@ export async function round(server, { number, mode, data, random, counts }) {
 
   await within(ledger.more(random.between(...BEFORE_ACKNOWLEDGED)), "acknowledgements");
   await sleep(random.between(...MOMENT_MS));
-  const { violations, torn } = await end(server, { mode, data, random, network, publishers });
+  const bursting = publishers.slice(0, counts.publishers);
+  const { violations, torn } = await end(server, { mode, data, random, network, bursting });
   const before = ledger.acknowledged;
   const again = await restart(server.address, { mode, data, random }).catch((error) => {
     throw Object.assign(error, { torn });
   });
+  network.api.admin = again.server.admin;
   await within(ledger.more(random.between(...AFTER_ACKNOWLEDGED)), "acknowledgements after the restart");
   isOver = true;
   await within(Promise.all(publishers.map((publisher) => publisher.stop())), "publishers to end");

@@ -8,6 +8,7 @@
 //   tests/sdk/crash/run.mjs --rounds 50 --mode truncate     kill -9, and the last write is torn
 //   tests/sdk/crash/run.mjs --rounds 1 --seed SEED ...      the round that was told with this seed
 //
+// Publishers and subscribers are the official SDK; --api of the publishers more use the HTTP API.
 // Rooms are of the durabilities "fsync" and, unless the last write is torn, "os".
 //
 // THRONG_BIN names the server, else it is the debug build. A seed fixes what is done, not how fast the
@@ -30,7 +31,7 @@ const SHOWN_MAX = 20;
 
 /** The command line: a number for each of its options, but for mode, data and keep. */
 function options() {
-  const numbers = { rounds: 10, publishers: 8, rooms: 10, subscribers: 6, "in-flight": 8 };
+  const numbers = { rounds: 10, publishers: 8, rooms: 10, subscribers: 6, "in-flight": 8, api: 2 };
   numbers.seed = Date.now() % 1_000_000;
   const texts = Object.fromEntries(Object.keys(numbers).map((name) => [name, { type: "string" }]));
   const mode = { type: "string", default: "kill" };
@@ -39,8 +40,9 @@ function options() {
   });
   for (const name of Object.keys(numbers)) {
     numbers[name] = Number(values[name] ?? numbers[name]);
-    if (!Number.isInteger(numbers[name]) || numbers[name] < (name === "seed" ? 0 : 1)) {
-      throw new Error(`--${name} is ${values[name]}; it has to be a whole number from ${name === "seed" ? 0 : 1}`);
+    const least = ["seed", "api"].includes(name) ? 0 : 1;
+    if (!Number.isInteger(numbers[name]) || numbers[name] < least) {
+      throw new Error(`--${name} is ${values[name]}; it has to be a whole number from ${least}`);
     }
   }
   if (!MODES.includes(values.mode)) {
@@ -105,8 +107,8 @@ function add(sums, { told, torn, ms, violations }) {
 }
 
 async function main() {
-  const { rounds, mode, seed, publishers, rooms, subscribers, keep, ...rest } = options();
-  const counts = { publishers, rooms, subscribers, inFlight: rest["in-flight"] };
+  const { rounds, mode, seed, publishers, rooms, subscribers, api, keep, ...rest } = options();
+  const counts = { publishers, rooms, subscribers, api, inFlight: rest["in-flight"] };
   const data = rest.data ?? mkdtempSync(join(tmpdir(), "throng-crash-"));
   mkdirSync(data, { recursive: true });
   const sums = { rounds: 0, acknowledged: 0, kept: 0, gone: 0, recovered: 0, torn: 0, restart: 0 };

@@ -47,6 +47,7 @@ const FAULTS = [
   ["gap", "kill", "missed", "leaves out the first message of a recovery"],
   ["again", "kill", "seen twice", "repeats a message in a recovery"],
   ["amnesia", "kill", "unrecovered", "recovers nothing"],
+  ["shift", "kill", "moved", "answers with another offset than a message has"],
   ["rude", "term", "exit", "fails when it is told to end"],
 ];
 

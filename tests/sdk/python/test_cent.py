@@ -88,7 +88,7 @@ class ApiServer(Case):
 
     async def test_a_method_that_throng_has_not_is_a_transport_error(self):
         with self.assertRaises(cent.CentTransportError) as caught:
-            self.api.connections(cent.ConnectionsRequest(user="ann"))
+            self.api.connections(cent.ConnectionsRequest(user="ann", expression=""))
         self.assertEqual(caught.exception.status_code, 404)
 
     async def test_publish_reaches_the_members_and_has_no_position_without_a_history(self):
@@ -130,8 +130,10 @@ class ApiServer(Case):
     async def test_publish_with_the_same_idempotency_key_publishes_once(self):
         room = await self.subscribed(await self.connected(), "kept:once")
         first = self.publish("kept:once", "first", idempotency_key="one")
-        again = self.publish("kept:once", "again", idempotency_key="one")
+        again = self.publish("kept:once", "first", idempotency_key="one")
         self.assertEqual((again.offset, again.epoch), (first.offset, first.epoch))
+        with self.fails_in_api_with(113):
+            self.publish("kept:once", "another message", idempotency_key="one")
         self.assertEqual(self.publish("kept:once", "second", idempotency_key="two").offset, 2)
         self.assertEqual(self.publish("kept:once-elsewhere", "first", idempotency_key="one").offset, 1)
         pubs = [(await room.seen.next("publication")).pub.data for _ in range(2)]
