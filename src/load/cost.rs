@@ -122,7 +122,7 @@ impl Bottleneck {
             Self::None => "nothing was saturated",
             Self::Server => "the server was the bottleneck",
             Self::Generator => "the generator was the bottleneck, not the server: give it more --threads",
-            Self::Others => "something else kept this machine busy: the figures are not the server's",
+            Self::Others => "the machine was, by something else: run again without that",
             Self::Machine => "the machine was: server and generator together used all of its cores",
         }
     }
