@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// Address for clients, as IP:PORT; repeat it for several. Replaces the file's list
     #[arg(short, long, value_name = "ADDR", value_parser = parse_address)]
     listen: Vec<SocketAddr>,
-    /// Address for /healthz, /readyz and /metrics, as IP:PORT
+    /// Address for /healthz, /readyz, /metrics and the server API, as IP:PORT
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     admin: Option<SocketAddr>,
     /// Directory of the durable rooms [default: ./throng-data]

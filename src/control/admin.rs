@@ -1,10 +1,11 @@
-//! The admin listener: health, readiness and metrics for people, probes and Prometheus.
+//! The admin listener: health, readiness and metrics for people, probes and Prometheus, and the server
+//! API (`api`) for an application's own servers.
 //!
-//! It runs on the control plane's runtime and answers from memory. An answer waits for nothing,
-//! so it is right even while shards are full or draining.
+//! It runs on the control plane's runtime. Health, readiness and metrics are answered from memory and
+//! wait for nothing, so they are right even while shards are full or draining.
 //!
-//! Absent on purpose: passwords and TLS. It listens on loopback unless told otherwise, and what
-//! it tells are counts.
+//! Absent on purpose: TLS, and passwords but for the API's key. It listens on loopback unless told
+//! otherwise, and what it tells without a key are counts.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -21,12 +22,14 @@ use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use super::api::{self, Api};
 use super::metrics;
 use super::store_metrics::StoreCollector;
 use crate::shard::Stats;
 
 /// What a request for anything else is answered with.
-const HINT: &str = "not found; the admin listener has /healthz, /readyz and /metrics\n";
+const HINT: &str = "not found; the admin listener has /healthz, /readyz, /metrics and the server API at /api, \
+                    which /api/openapi.json describes\n";
 
 /// Where the server is in its life. It only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,15 +69,22 @@ impl Health {
 pub struct AdminState {
     health: Arc<Health>,
     registry: Arc<Registry>,
+    api: Arc<Api>,
 }
 
 impl AdminState {
-    /// Answers from `health`, from `stats`, one of each shard in the order of their numbers, and from
-    /// what the durable store counts.
-    pub(super) fn new(health: Arc<Health>, stats: Arc<[Arc<Stats>]>, store: StoreCollector) -> AdminState {
+    /// Answers from `health`, from `stats`, one of each shard in the order of their numbers, from what
+    /// the durable store counts, and from `api`.
+    pub(super) fn new(
+        health: Arc<Health>,
+        stats: Arc<[Arc<Stats>]>,
+        store: StoreCollector,
+        api: Api,
+    ) -> AdminState {
         let mut registry = metrics::registry(stats);
         registry.register_collector(Box::new(store));
-        AdminState { health, registry: Arc::new(registry) }
+        api.register(&mut registry);
+        AdminState { health, registry: Arc::new(registry), api: Arc::new(api) }
     }
 }
 
@@ -100,12 +110,14 @@ pub async fn serve(
 }
 
 fn router(state: AdminState) -> Router {
+    let api = api::router(Arc::clone(&state.api));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
         .fallback(async || (StatusCode::NOT_FOUND, HINT))
         .with_state(state)
+        .merge(api)
 }
 
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
@@ -127,6 +139,9 @@ async fn scrape(State(state): State<AdminState>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::config::Config;
+    use crate::rooms::{self, Gateway, Links, Shared};
+    use crate::store::committer;
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use tokio::sync::oneshot;
@@ -162,7 +177,11 @@ mod tests {
         let stats = [Arc::new(Stats::default())];
         stats[0].connections.set(12);
         let store = StoreCollector { stats: Arc::default(), gauge: Arc::default() };
-        AdminState::new(health, Arc::new(stats), store)
+        let stats: Arc<[Arc<Stats>]> = Arc::new(stats);
+        let shared = Arc::new(Shared::new(rooms::Settings::default(), 0).unwrap());
+        let gateway = Gateway::new(shared, Links::of_no_shard(Arc::new([])), committer::channel(1).0);
+        let api = Api::new(&Config::default(), gateway, Arc::clone(&stats));
+        AdminState::new(health, stats, store, api)
     }
 
     fn assert_answer(response: &str, status: &str, body: &str) {

@@ -2,8 +2,10 @@
 //! that nobody waits for it too long, and ends it last.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::config::Config;
 use super::data_dir::DataDir;
@@ -26,7 +28,8 @@ pub(super) type Inboxes = Arc<[Sender<Message<Event>>]>;
 #[derive(Debug)]
 pub(super) struct Keeper {
     handle: committer::Handle<Ticket>,
-    thread: JoinHandle<()>,
+    /// Told when the committer has ended and its store is closed.
+    ended: oneshot::Receiver<()>,
     stats: Arc<StoreStats>,
 }
 
@@ -58,11 +61,16 @@ impl Keeper {
             Box::new(disk),
             Duration::from_millis(store.commit_timeout_ms.into()),
         );
-        let thread = thread::Builder::new()
+        let (tell_end, ended) = oneshot::channel();
+        thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || committer.run())
+            .spawn(move || {
+                committer.run();
+                // Nobody listens any more if the server was told to end at once.
+                let _ = tell_end.send(());
+            })
             .map_err(|error| StoreError::Io(format!("cannot start the committer's thread: {error}")))?;
-        Ok(Keeper { handle, thread, stats })
+        Ok(Keeper { handle, ended, stats })
     }
 
     /// What the store does.
@@ -75,11 +83,11 @@ impl Keeper {
         Arc::clone(self.handle.gauge())
     }
 
-    /// Ends the committer when everything that it was asked is done, and closes the store.
-    pub(super) fn end(self) {
+    /// Ends the committer; completes when everything that it was asked is done and the store closed.
+    pub(super) async fn end(self) {
         self.handle.stop();
         // A panic of its thread has ended the process.
-        let _ = self.thread.join();
+        let _ = self.ended.await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! through the shards' inboxes and reads what they count (`shard::Stats`), and in no other way.
 
 pub mod admin;
+mod api;
 pub mod config;
 pub mod data_dir;
 mod keeper;

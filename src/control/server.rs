@@ -19,13 +19,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::admin::{self, AdminState, Health, Phase};
+use super::api::Api;
 use super::config::Config;
 use super::data_dir::DataDir;
 use super::keeper::{self, Inboxes, Keeper};
 use super::store_metrics::StoreCollector;
 use crate::host::capacity::{self, Machine};
 use crate::host::{descriptors, listen, memory, processors};
-use crate::rooms::{Event, Links, Rooms, Shared, Ticket};
+use crate::rooms::{Event, Gateway, Links, Rooms, Shared, Ticket};
 use crate::shard::message::Message;
 use crate::shard::{Seat, Shard, Stats};
 use crate::store::committer;
@@ -93,6 +94,8 @@ fn serve(config: Config) -> Result<(), Failure> {
     let shared = Arc::new(Shared::new(config.rooms_settings(), shards).map_err(failure)?);
     let mut crew = Crew::hire(&config, &shared, &committer, &cpus, &stats, descriptors_max)?;
     let inboxes = Arc::clone(&crew.inboxes);
+    let links = Links::of_no_shard(Arc::clone(&inboxes));
+    let gateway = Gateway::new(Arc::clone(&shared), links, committer.clone());
     let keeper = Keeper::start(&config, &data_dir, (committer, intake), shared, inboxes).map_err(failure)?;
 
     let health = Arc::new(Health::default());
@@ -102,7 +105,8 @@ fn serve(config: Config) -> Result<(), Failure> {
             .map_err(|error| cannot_listen("admin", config.admin, &error))?;
         let admin_address = admin.local_addr().map_err(failure)?;
         let counts = StoreCollector { stats: keeper.stats(), gauge: keeper.gauge() };
-        let state = AdminState::new(Arc::clone(&health), Arc::clone(&stats), counts);
+        let api = Api::new(&config, gateway, Arc::clone(&stats));
+        let state = AdminState::new(Arc::clone(&health), Arc::clone(&stats), counts, api);
         let timeout_ms = u64::from(config.store.commit_timeout_ms);
         let watching = tokio::spawn(keeper::watch(keeper.gauge(), Arc::clone(&crew.inboxes), timeout_ms));
         let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));
@@ -127,7 +131,12 @@ fn serve(config: Config) -> Result<(), Failure> {
         }
         serving.abort();
         watching.abort();
-        keeper.end();
+        tokio::select! {
+            _ = signals.next() => {
+                tracing::warn!("second signal: ending without waiting for the disk; what it has not taken nobody was told of");
+            }
+            () = keeper.end() => {}
+        }
         Ok(())
     })
 }

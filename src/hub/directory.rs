@@ -108,6 +108,11 @@ impl Directory {
         self.rooms.pin().get(name).map(|room| Arc::clone(&room.0))
     }
 
+    /// Calls `each` with every room, in no order. Rooms that come or go meanwhile may be left out.
+    pub fn for_each(&self, mut each: impl FnMut(&Room)) {
+        self.rooms.pin().iter().for_each(|room| each(&room.0));
+    }
+
     /// Takes note that `shard` has a member of the room `name`, which it had not.
     pub fn enter(&self, name: &str, namespace: u16, shard: usize) -> Arc<Room> {
         let _lock = self.lock(name);
@@ -166,6 +171,18 @@ mod tests {
         assert!(directory.find("a").is_none());
         let second = directory.enter("a", 0, 1);
         assert_ne!(first.id, second.id);
+    }
+
+    #[test]
+    fn every_room_is_walked_once() {
+        let directory = Directory::new(2);
+        for (name, shard) in [("a", 0), ("b", 1), ("a", 1)] {
+            directory.enter(name, 0, shard);
+        }
+        let mut names = Vec::new();
+        directory.for_each(|room| names.push(room.name.clone()));
+        names.sort();
+        assert_eq!(names, ["a".into(), "b".into()]);
     }
 
     #[test]

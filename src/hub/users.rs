@@ -90,6 +90,16 @@ impl Users {
         }
     }
 
+    /// The user `name`, if it has connections.
+    pub fn find(&self, name: &str) -> Option<User> {
+        self.part(name).get(name).cloned()
+    }
+
+    /// How many users there are.
+    pub fn count(&self) -> usize {
+        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
     fn part(&self, name: &str) -> MutexGuard<'_, HashSet<User>> {
         let index = self.hasher.hash_one(name) as usize % PARTS;
         self.parts[index].lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,10 +116,11 @@ mod tests {
         let (first, second) = (users.enter("ann", 0).unwrap(), users.enter("ann", 0).unwrap());
         assert_eq!(first.identity(), second.identity());
         assert_eq!(first.name(), "ann");
+        users.enter("bob", 0).unwrap();
         users.leave(&first);
-        assert!(users.part("ann").contains("ann"));
+        assert_eq!((users.find("ann"), users.count()), (Some(second.clone()), 2));
         users.leave(&second);
-        assert!(!users.part("ann").contains("ann"));
+        assert_eq!((users.find("ann"), users.count()), (None, 1));
     }
 
     #[test]

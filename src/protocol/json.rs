@@ -5,6 +5,9 @@
 //! Absent on purpose: a serializer over structs. Replies are short and fixed, so each encoder is
 //! the text of its reply with holes.
 
+use jsonwebtoken::DecodingKey;
+use serde_json::value::RawValue;
+
 /// Appends `data`, one JSON value, byte for byte except its newlines.
 ///
 /// Newlines inside JSON can only be white space (in strings they are escaped), so the value stays
@@ -16,6 +19,15 @@ pub fn raw_json(out: &mut Vec<u8>, data: &str) {
         rest = &rest[at + 1..];
     }
     out.extend_from_slice(rest);
+}
+
+/// The JSON that `text` holds in standard base64; `None` if it is not base64 or does not hold JSON,
+/// which would break every reply that it is put into.
+pub fn from_base64(text: &str) -> Option<Box<str>> {
+    // A key from base64 is the door that `jsonwebtoken` has to its decoder of standard base64.
+    let bytes = DecodingKey::from_base64_secret(text).ok()?;
+    let json: &RawValue = serde_json::from_slice(bytes.try_get_as_bytes().ok()?).ok()?;
+    Some(json.get().into())
 }
 
 /// Appends `text` as a JSON string, quotes included; control characters are escaped.

@@ -17,6 +17,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
+use super::json;
+
 /// What tokens are checked with.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TokenKeys {
@@ -344,11 +346,7 @@ fn json_of(plain: Option<Box<RawValue>>, base64: Option<String>) -> Result<Optio
     let Some(base64) = base64.filter(|base64| !base64.is_empty()) else {
         return Ok(plain.map(Box::from));
     };
-    // A key from base64 is the door that `jsonwebtoken` has to its decoder of standard base64.
-    let bytes = DecodingKey::from_base64_secret(&base64).map_err(|_| TokenError::Invalid)?;
-    let bytes = bytes.try_get_as_bytes().map_err(|_| TokenError::Invalid)?;
-    let json: &RawValue = serde_json::from_slice(bytes).map_err(|_| TokenError::Invalid)?;
-    Ok(Some(json.get().into()))
+    json::from_base64(&base64).map(Some).ok_or(TokenError::Invalid)
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! What the rooms service of a shard is told by those of other shards, by the committer and by the
 //! control plane.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::conn::ConnectionId;
 use crate::hub::RoomId;
 use crate::protocol::ErrorCode;
+use crate::rooms::Survey;
 use crate::store::{Position, Unread};
 
 /// Which members of a room a push is for.
@@ -124,6 +127,15 @@ pub enum Event {
         asker: Asker,
         /// One shard's part.
         part: Part,
+    },
+    /// Answer a presence question of the control plane about a room.
+    Survey {
+        /// The room.
+        room: RoomId,
+        /// What is asked.
+        question: Question,
+        /// Where the answer is written.
+        survey: Arc<Survey>,
     },
     /// The publications of these asks are kept.
     Kept(Vec<u64>),

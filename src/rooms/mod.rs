@@ -16,6 +16,7 @@ mod connect;
 mod connecting;
 mod event;
 mod fanout;
+mod gateway;
 mod links;
 mod liveness;
 mod outlet;
@@ -44,9 +45,11 @@ use pending::Pending;
 use presence::Questions;
 
 pub use event::{Asker, Audience, Event, Part, Question, Reply};
+pub use gateway::{Counts, Gateway, Publish, Tell};
 pub use links::Links;
-pub use outlet::{Callback, Post, Ticket, Told};
+pub use outlet::{Callback, Post, Ticket, Told, encode_list};
 pub use peer::Peer;
+pub use presence::{Presence, Survey};
 pub use settings::Settings;
 pub use shared::Shared;
 
@@ -278,6 +281,7 @@ impl Service for Rooms {
             Event::Overdue { after_ms } => self.refuse_overdue(io, after_ms),
             Event::Ask { room, question, asker, shard } => self.answer(io, room, question, asker, shard),
             Event::Answer { asker, part } => self.take_answer(io, asker, part),
+            Event::Survey { room, question, survey } => self.survey(io, room, question, &survey),
         }
     }
 

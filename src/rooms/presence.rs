@@ -1,8 +1,10 @@
-//! The presence and presence_stats commands.
+//! Who the members of a room are: the presence and presence_stats commands, and the same questions
+//! of the control plane.
 //!
 //! Who the members of a room are is known by the shards that have them. The shard that is asked
 //! asks the others and answers when all have; a question costs no lock and keeps no copy. Its own
-//! part it gives at the end of the turn, as the others do in a turn of theirs.
+//! part it gives at the end of the turn, as the others do in a turn of theirs. The control plane
+//! hands a [`Survey`] to all shards that have members; the last one to write into it hands it back.
 //!
 //! Invariants:
 //! - a connection has at most `QUESTIONS_MAX` questions waiting, so asking cannot pile up, and a
@@ -10,6 +12,8 @@
 //! - no answer is longer than a connection's backlog may be; a longer list gets error 106.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -17,7 +21,7 @@ use crate::conn::Key;
 use crate::hub::{RoomId, User};
 use crate::protocol::{ErrorCode, reply};
 use crate::rooms::shared::Allowed;
-use crate::rooms::{Asker, Event, Failure, Part, Peer, Question, Rooms, TEXT, client_info};
+use crate::rooms::{Asker, Event, Failure, Part, Peer, Question, Rooms, TEXT, Tell, client_info};
 use crate::shard::Io;
 
 /// Questions that one connection may have waiting; one more gets error 111.
@@ -26,17 +30,100 @@ const QUESTIONS_MAX: u8 = 16;
 /// Longest list of members in bytes. Half of the default backlog, so that it alone never closes one.
 const LIST_BYTES_MAX: usize = crate::limits::BACKLOG_BYTES_MAX / 2;
 
+/// The same for the control plane, which has no backlog: so much that a shard can still walk over
+/// the members without keeping everybody else waiting for long.
+const SURVEY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The parts of an answer that have come.
+#[derive(Debug, Default)]
+struct Gathered {
+    members: Vec<u8>,
+    is_too_long: bool,
+    is_refused: bool,
+    clients: u32,
+    users: HashSet<usize>,
+}
+
+impl Gathered {
+    fn add(&mut self, part: Part, bytes_max: usize) {
+        match part {
+            Part::Members(Some(members)) => {
+                if !members.is_empty() && !self.members.is_empty() {
+                    self.members.push(b',');
+                }
+                self.members.extend_from_slice(&members);
+                if self.members.len() > bytes_max {
+                    self.is_too_long = true;
+                    self.members = Vec::new();
+                }
+            }
+            Part::Members(None) => self.is_too_long = true,
+            Part::Busy => self.is_refused = true,
+            Part::Stats { clients, users } => {
+                self.clients += clients;
+                self.users.extend(users);
+            }
+        }
+    }
+
+    /// The answer, once all parts have come.
+    fn finish(self) -> Result<Presence, ErrorCode> {
+        if self.is_refused {
+            Err(ErrorCode::TooManyRequests)
+        } else if self.is_too_long {
+            Err(ErrorCode::LimitExceeded)
+        } else {
+            Ok(Presence { members: self.members, clients: self.clients, users: self.users.len() as u32 })
+        }
+    }
+}
+
+/// Who the members of a room are, or how many: what was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Presence {
+    /// The members as JSON object members, comma-separated.
+    pub members: Vec<u8>,
+    /// How many there are.
+    pub clients: u32,
+    /// How many users they are; all anonymous clients are one.
+    pub users: u32,
+}
+
+/// A question of the control plane. When the last shard has let go of it, the answer is told.
+pub struct Survey {
+    gathered: Mutex<Gathered>,
+    tell: Mutex<Option<Tell<Presence>>>,
+}
+
+impl Survey {
+    /// A question whose answer goes to `tell`.
+    pub(super) fn new(tell: Tell<Presence>) -> Self {
+        Survey { gathered: Mutex::default(), tell: Mutex::new(Some(tell)) }
+    }
+}
+
+impl Drop for Survey {
+    fn drop(&mut self) {
+        let gathered = std::mem::take(self.gathered.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if let Some(tell) = self.tell.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            tell(gathered.finish());
+        }
+    }
+}
+
+impl fmt::Debug for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Survey")
+    }
+}
+
 /// A question that waits for answers.
 #[derive(Debug)]
 struct Waiting {
     command: u32,
     question: Question,
     parts_left: usize,
-    members: Vec<u8>,
-    is_too_long: bool,
-    is_refused: bool,
-    clients: u32,
-    users: HashSet<usize>,
+    gathered: Gathered,
 }
 
 /// The questions of one shard that wait for answers.
@@ -78,16 +165,8 @@ impl Rooms {
         peer.questions += 1;
         let asker = Asker { connection: io.id(key), question: self.questions.next };
         self.questions.next += 1;
-        let waiting = Waiting {
-            command: id,
-            question,
-            parts_left: shards.len().max(1),
-            members: Vec::new(),
-            is_too_long: false,
-            is_refused: false,
-            clients: 0,
-            users: HashSet::new(),
-        };
+        let waiting =
+            Waiting { command: id, question, parts_left: shards.len().max(1), gathered: Gathered::default() };
         self.questions.waiting.insert(asker, waiting);
         let Some(room) = room.filter(|_| !shards.is_empty()) else {
             let nobody = match question {
@@ -116,7 +195,9 @@ impl Rooms {
         }
         let mut parts = HashMap::new();
         for (room, question, asker) in std::mem::take(&mut self.questions.own) {
-            let part = parts.entry((room, question)).or_insert_with(|| self.part(io, room, question));
+            let part = parts
+                .entry((room, question))
+                .or_insert_with(|| self.part(io, room, question, LIST_BYTES_MAX));
             let part = part.clone();
             self.take_answer(io, asker, part);
         }
@@ -131,7 +212,11 @@ impl Rooms {
         asker: Asker,
         shard: usize,
     ) {
-        let part = if self.links.is_full(shard) { Part::Busy } else { self.part(io, room, question) };
+        let part = if self.links.is_full(shard) {
+            Part::Busy
+        } else {
+            self.part(io, room, question, LIST_BYTES_MAX)
+        };
         let bytes = match &part {
             Part::Busy => 0,
             Part::Members(members) => members.as_ref().map_or(0, Bytes::len),
@@ -140,8 +225,14 @@ impl Rooms {
         self.links.send(shard, Event::Answer { asker, part }, bytes);
     }
 
-    /// What this shard has to say about the members of `room`.
-    fn part(&self, io: &mut Io<Peer>, room: RoomId, question: Question) -> Part {
+    /// Answers a question of the control plane.
+    pub(super) fn survey(&self, io: &mut Io<Peer>, room: RoomId, question: Question, survey: &Survey) {
+        let part = self.part(io, room, question, SURVEY_BYTES_MAX);
+        survey.gathered.lock().unwrap_or_else(PoisonError::into_inner).add(part, SURVEY_BYTES_MAX);
+    }
+
+    /// What this shard has to say about the members of `room`, in a list of at most `bytes_max`.
+    fn part(&self, io: &mut Io<Peer>, room: RoomId, question: Question, bytes_max: usize) -> Part {
         let index = self.members.index_of(room);
         let members = index.map_or(&[][..], |index| self.members.of(index));
         match question {
@@ -158,7 +249,7 @@ impl Rooms {
                     let info = client_info(peer, self.client_id(id), chan_info);
                     let is_first = list.is_empty();
                     reply::presence_member(&mut list, is_first, &info);
-                    if list.len() > LIST_BYTES_MAX {
+                    if list.len() > bytes_max {
                         return Part::Members(None);
                     }
                 }
@@ -183,24 +274,7 @@ impl Rooms {
     /// Takes in one shard's part of an answer; with the last one the client gets its reply.
     pub(super) fn take_answer(&mut self, io: &mut Io<Peer>, asker: Asker, part: Part) {
         let Some(waiting) = self.questions.waiting.get_mut(&asker) else { return };
-        match part {
-            Part::Members(Some(members)) => {
-                if !members.is_empty() && !waiting.members.is_empty() {
-                    waiting.members.push(b',');
-                }
-                waiting.members.extend_from_slice(&members);
-                if waiting.members.len() > LIST_BYTES_MAX {
-                    waiting.is_too_long = true;
-                    waiting.members = Vec::new();
-                }
-            }
-            Part::Members(None) => waiting.is_too_long = true,
-            Part::Busy => waiting.is_refused = true,
-            Part::Stats { clients, users } => {
-                waiting.clients += clients;
-                waiting.users.extend(users);
-            }
-        }
+        waiting.gathered.add(part, LIST_BYTES_MAX);
         waiting.parts_left -= 1;
         if waiting.parts_left > 0 {
             return;
@@ -208,17 +282,16 @@ impl Rooms {
         let Some(answer) = self.questions.waiting.remove(&asker) else { return };
         let Some(peer) = io.peer_of(asker.connection) else { return };
         peer.questions -= 1;
-        let mut text = Vec::with_capacity(answer.members.len() + 64);
-        match answer.question {
-            _ if answer.is_refused => reply::error(&mut text, answer.command, ErrorCode::TooManyRequests),
-            _ if answer.is_too_long => reply::error(&mut text, answer.command, ErrorCode::LimitExceeded),
-            Question::Presence => {
+        let mut text = Vec::new();
+        match (answer.gathered.finish(), answer.question) {
+            (Err(code), _) => reply::error(&mut text, answer.command, code),
+            (Ok(presence), Question::Presence) => {
                 reply::presence_begin(&mut text, answer.command);
-                text.extend_from_slice(&answer.members);
+                text.extend_from_slice(&presence.members);
                 reply::presence_end(&mut text);
             }
-            Question::Stats => {
-                reply::presence_stats(&mut text, answer.command, answer.clients, answer.users.len() as u32);
+            (Ok(presence), Question::Stats) => {
+                reply::presence_stats(&mut text, answer.command, presence.clients, presence.users);
             }
         }
         self.send_replies(io);

@@ -129,12 +129,12 @@ impl Stream {
         self.version.as_ref().is_none_or(|last| last.epoch != version.epoch || last.number < version.number)
     }
 
-    /// All publications are gone for good; whether there were any.
-    pub(super) fn clear(&mut self) -> bool {
-        let any = self.floor < self.top;
+    /// All publications are gone for good; how many there were.
+    pub(super) fn clear(&mut self) -> u64 {
+        let gone = self.top - self.floor;
         self.floor = self.top;
         self.recent.clear();
-        any
+        gone
     }
 
     /// Appends a publication. Those that are dropped by then are to be cleared before.
@@ -145,14 +145,16 @@ impl Stream {
         self.top
     }
 
-    /// Raises `floor` to the window's lower end if that is far enough above it; whether it was.
-    pub(super) fn trim(&mut self, keep: &Retention, slack_max: u64) -> bool {
+    /// Raises `floor` to the window's lower end if that is far enough above it: at least
+    /// `slack_max`, or what the window's size allows. How many publications are gone by that.
+    pub(super) fn trim(&mut self, keep: &Retention, slack_max: u64) -> u64 {
         let below = self.top.saturating_sub(u64::from(keep.size));
-        let far = below >= self.floor.saturating_add(slack(keep).min(slack_max).max(1));
-        if far {
-            self.floor = below;
-            self.recent.drop_below(self.top, below + 1);
+        let gone = below.saturating_sub(self.floor);
+        if gone == 0 || gone < slack(keep).min(slack_max) {
+            return 0;
         }
-        far
+        self.floor = below;
+        self.recent.drop_below(self.top, below + 1);
+        gone
     }
 }

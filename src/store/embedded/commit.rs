@@ -12,8 +12,8 @@ use super::fault::io_error;
 use super::room::Room;
 use super::{Embedded, block_cache_bytes, journal, record};
 
-/// Time between two attempts to open the engine anew.
-const RETRY: Duration = Duration::from_secs(1);
+/// Time between two attempts to open the engine anew. Tests do not wait.
+const RETRY: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(1) };
 
 /// What waits for the next commit.
 pub(super) struct Staged {
@@ -129,11 +129,17 @@ impl Embedded {
         }
         let bytes: usize = ops.iter().map(Op::bytes).sum();
         let first = engine.next_batch();
-        if let Err(error) = engine.write(ops, sync) {
+        let written = engine.write(ops, sync);
+        #[cfg(test)]
+        let written = written.and_then(|()| self.inject());
+        if let Err(error) = written {
             self.broken.cut_from = Some(first);
             return Err(self.fail(error));
         }
         self.broken.committed = first;
+        if sync {
+            self.broken.synced = first;
+        }
         add(&self.stats.commits, 1);
         add(&self.stats.fsyncs, u64::from(sync));
         add(&self.stats.written_bytes, bytes as u64);
@@ -171,11 +177,13 @@ impl Embedded {
         self.rooms.retain(|_| false, |room| room.bytes());
         self.staged.clear();
         self.broken.why = error.to_string();
-        self.broken.retry_at = Instant::now();
-        if let Some(engine) = self.engine.take()
-            && let Err(error) = engine.close()
-        {
-            tracing::error!("{error}");
+        // At once, but not again and again.
+        self.broken.retry_at = self.broken.tried_at.map_or_else(Instant::now, |at| at + RETRY);
+        if let Some(engine) = self.engine.take() {
+            self.reclaim.end(&engine.trim);
+            if let Err(error) = engine.close() {
+                tracing::error!("{error}");
+            }
         }
         // At once, so that a process that ends now leaves no batch that was refused.
         if let Err(error) = self.retire_journals() {
@@ -188,7 +196,8 @@ impl Embedded {
     fn retire_journals(&mut self) -> Result<bool, StoreError> {
         let db = self.dir.join("db");
         engine::check_let_go(&db)?;
-        let last = journal::retire(&db, self.broken.cut_from.unwrap_or(u64::MAX))?;
+        let cut_from = self.broken.cut_from.unwrap_or(u64::MAX);
+        let last = journal::retire(&db, cut_from, self.broken.synced)?;
         Ok(last.is_some_and(|last| last < self.broken.committed))
     }
 
@@ -201,8 +210,10 @@ impl Embedded {
         if now < self.broken.retry_at {
             return Err(StoreError::Io(self.broken.why.clone()));
         }
+        self.broken.tried_at = Some(now);
         match self.reopen() {
             Ok(engine) => {
+                self.reclaim.begin(engine.dropped);
                 tracing::warn!("the store in {} is open again", self.dir.display());
                 add(&self.stats.reopened, 1);
                 self.engine = Some(engine);
@@ -226,5 +237,21 @@ impl Embedded {
             self.session.lose()?;
         }
         Engine::open(&self.dir.join("db"), block_cache_bytes(self.options))
+    }
+
+    /// Fails if a test asked for that: the batch is written, and is to be found nowhere afterwards.
+    #[cfg(test)]
+    fn inject(&mut self) -> Result<(), StoreError> {
+        match &mut self.fail_after {
+            Some(0) => {
+                self.fail_after = None;
+                Err(StoreError::Io("a test wanted this to fail".into()))
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }

@@ -18,6 +18,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::super::StoreError;
 use super::fault::{damaged, engine_error, io_error};
+use super::record::DROPPED_KEY;
 use super::trim::{Filters, Trim};
 
 /// Size at which the memtable of messages becomes a file.
@@ -84,6 +85,8 @@ pub(super) struct Engine {
     pub(super) due: Keyspace,
     pub(super) cursors: Keyspace,
     pub(super) trim: Arc<Trim>,
+    /// The count of dropped entries that was written down when the engine was opened.
+    pub(super) dropped: u64,
 }
 
 fn options(memtable_bytes: u64) -> KeyspaceCreateOptions {
@@ -130,8 +133,11 @@ impl Engine {
             .keyspace("due", || options(OTHERS_MEMTABLE_BYTES).filter_policy(FilterPolicy::disabled()))
             .map_err(failed)?;
         let cursors = db.keyspace("cursors", || options(OTHERS_MEMTABLE_BYTES)).map_err(failed)?;
+        let dropped = rooms.get(DROPPED_KEY).map_err(failed)?;
+        let dropped = dropped.and_then(|count| count.first_chunk().copied()).map_or(0, u64::from_le_bytes);
+        // Last, because from here on the engine has to be closed, not just dropped.
         trim.begin(rooms.clone());
-        Ok(Engine { dir: dir.to_owned(), db, rooms, messages, due, cursors, trim })
+        Ok(Engine { dir: dir.to_owned(), db, rooms, messages, due, cursors, trim, dropped })
     }
 
     /// What the engine answered, as an error of the store.
@@ -142,6 +148,14 @@ impl Engine {
     /// The number that the next batch gets.
     pub(super) fn next_batch(&self) -> u64 {
         self.db.seqno()
+    }
+
+    /// Makes files of everything that is in memory, and waits for that.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        for space in [&self.rooms, &self.messages, &self.due, &self.cursors] {
+            space.rotate_memtable_and_wait().unwrap();
+        }
     }
 
     /// Bytes of all files.
@@ -202,7 +216,7 @@ impl Engine {
 
     /// Closes the engine, whatever state it is in, and waits until it has let go of its files.
     pub(super) fn close(self) -> Result<(), StoreError> {
-        let Engine { dir, db, rooms, messages, due, cursors, trim } = self;
+        let Engine { dir, db, rooms, messages, due, cursors, trim, .. } = self;
         trim.end();
         drop((rooms, messages, due, cursors));
         drop(db);

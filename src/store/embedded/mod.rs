@@ -31,6 +31,7 @@ mod engine;
 mod fault;
 mod journal;
 mod operations;
+mod reclaim;
 mod record;
 mod room;
 mod session;
@@ -56,6 +57,7 @@ use crate::hub::{Durability, Retention};
 use commit::Staged;
 use engine::Engine;
 use fault::{damaged, io_error};
+use reclaim::Reclaim;
 use record::{NAME_BYTES_MAX, Record};
 use room::Room;
 use session::{Ended, Session};
@@ -92,17 +94,38 @@ pub struct Embedded {
     /// What failed outside a commit while something was staged; the next commit fails of it.
     doomed: Option<StoreError>,
     epochs: Epochs,
+    reclaim: Reclaim,
     stats: Arc<StoreStats>,
+    /// Batches to write until one is said to have failed; afterwards, none.
+    #[cfg(test)]
+    fail_after: Option<u32>,
 }
 
 /// What is known of the failure that closed the engine.
 struct Broken {
     why: String,
     retry_at: Instant,
+    /// When it was last tried to open it anew.
+    tried_at: Option<Instant>,
     /// Number of the first batch that must not be replayed.
     cut_from: Option<u64>,
-    /// A number that a batch that was acknowledged before has at least.
+    /// A number that the last batch that was acknowledged has at least.
     committed: u64,
+    /// The same for the last batch that was on the disk when it was acknowledged.
+    synced: u64,
+}
+
+impl Broken {
+    fn new() -> Broken {
+        Broken {
+            why: String::new(),
+            retry_at: Instant::now(),
+            tried_at: None,
+            cut_from: None,
+            committed: 0,
+            synced: 0,
+        }
+    }
 }
 
 /// What a caller does with a room.
@@ -135,17 +158,22 @@ impl Embedded {
         journal::mend(&db, ended == Ended::Lost)?;
         session.begin()?;
         let engine = Engine::open(&db, block_cache_bytes(options))?;
+        let mut reclaim = Reclaim::default();
+        reclaim.begin(engine.dropped);
         Ok(Embedded {
             dir: dir.to_owned(),
             options,
             engine: Some(engine),
-            broken: Broken { why: String::new(), retry_at: Instant::now(), cut_from: None, committed: 0 },
+            broken: Broken::new(),
             session,
             rooms: Resident::new(options.cache_bytes_max - options.cache_bytes_max / 4),
             staged: Staged::default(),
             doomed: None,
             epochs: Epochs::new(),
+            reclaim,
             stats: Arc::default(),
+            #[cfg(test)]
+            fail_after: None,
         })
     }
 
@@ -323,9 +351,18 @@ impl Drop for Embedded {
     /// Closes the store, and says that it was closed if everything is on the disk.
     fn drop(&mut self) {
         let Some(engine) = self.engine.take() else { return };
+        self.reclaim.end(&engine.trim);
         let closed = engine.sync().and_then(|()| engine.close()).and_then(|()| self.session.end());
         if let Err(error) = closed {
             tracing::error!("the store was not closed: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+impl Embedded {
+    /// Bytes of the files of messages.
+    fn tables_bytes(&self) -> u64 {
+        self.engine.as_ref().unwrap().messages.disk_space()
     }
 }

@@ -42,16 +42,15 @@ impl Store for Embedded {
             room.stream.version = Some(Box::new(version.clone()));
             record = true;
         }
-        if room.stream.is_dropped(keep, now_ms) {
-            record |= room.stream.clear();
-        }
+        let mut gone = if room.stream.is_dropped(keep, now_ms) { room.stream.clear() } else { 0 };
         let offset = room.stream.push(now_ms, body.clone());
         let key = record::message_key(&room.name, room.stream.epoch, offset);
         let op = Op::Insert(Space::Messages, key, record::message_value(now_ms, body));
         self.staged.message(room, offset, op);
         self.staged.sync |= keep.durability == Durability::Fsync;
-        record |= room.stream.trim(keep, u64::MAX);
-        if record || room.is_due_earlier(now_ms) {
+        gone += room.stream.trim(keep, u64::MAX);
+        self.reclaim.drop_entries(gone);
+        if record || gone > 0 || room.is_due_earlier(now_ms) {
             self.staged.record(room);
         }
         let count_max = RECENT_COUNT_MAX.min(keep.size as usize);
@@ -108,7 +107,9 @@ impl Store for Embedded {
         let name = room.name.clone();
         let room = self.rooms.get(&name).expect("entered");
         let before = room.bytes();
-        if room.stream.clear() {
+        let gone = room.stream.clear();
+        if gone > 0 {
+            self.reclaim.drop_entries(gone);
             self.staged.sync |= keep.durability == Durability::Fsync;
             self.staged.record(room);
         }

@@ -7,6 +7,8 @@
 //! | `due` | when, name | nothing |
 //! | `cursors` | user, name | epoch, offset |
 //!
+//! `rooms` also has the count that `reclaim.rs` goes on with, under a name of no bytes.
+//!
 //! Names and users are led by their length (u16), so none is the beginning of another's key. Numbers
 //! in keys are big-endian, so they sort; numbers in values are little-endian. A message's key is
 //! written once and never again, because the epoch is part of it: a message may therefore be
@@ -15,6 +17,7 @@
 //! A change here is a new `FORMAT` in `session.rs`.
 
 use super::super::{Epoch, Position, Version};
+use super::engine::{Op, Space};
 use crate::hub::{Durability, Retention};
 
 /// Longest name of a room or user. A key has at most 65,535 bytes, and a cursor's has two names.
@@ -170,6 +173,14 @@ pub(super) fn due_key(due_ms: u64, name: &str) -> Vec<u8> {
 pub(super) fn split_due_key(mut key: &[u8]) -> Option<(u64, &str)> {
     let due_ms = u64::from_be_bytes(take(&mut key)?);
     Some((due_ms, std::str::from_utf8(key).ok()?))
+}
+
+/// The key in `rooms` of the count of dropped entries; no room has it, because none is without a name.
+pub(super) const DROPPED_KEY: [u8; 2] = [0, 0];
+
+/// Writes the count of dropped entries.
+pub(super) fn dropped_op(count: u64) -> Op {
+    Op::Insert(Space::Rooms, DROPPED_KEY.to_vec(), count.to_le_bytes().to_vec())
 }
 
 /// The key of a cursor.

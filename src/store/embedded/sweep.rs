@@ -19,8 +19,9 @@ impl Embedded {
         if self.doomed.is_some() {
             return Ok(false);
         }
-        let engine = self.engine()?;
+        let engine = self.engine.as_ref().ok_or_else(|| StoreError::Io(self.broken.why.clone()))?;
         let fault = |error| engine.fault("read what is due", &error);
+        self.reclaim.look(engine);
         self.stats.freed.store(engine.trim.freed(), std::sync::atomic::Ordering::Relaxed);
         let mut entries = Vec::new();
         for entry in engine.due.range(..now_ms.saturating_add(1).to_be_bytes()).take(SWEEP_ENTRIES_MAX) {
@@ -30,6 +31,7 @@ impl Embedded {
         add(&self.stats.read_bytes, entries.iter().map(|key| key.len() as u64).sum());
         let more = entries.len() == SWEEP_ENTRIES_MAX;
         let mut ops = Vec::new();
+        ops.extend(self.reclaim.mark().map(record::dropped_op));
         let mut sync = false;
         for key in entries {
             match record::split_due_key(&key) {
@@ -78,6 +80,7 @@ impl Embedded {
             ops.push(Op::Remove(Space::Due, record::due_key(due_ms, name)));
             ops.push(Op::Remove(Space::Rooms, record::room_key(name)));
             let bytes = room.bytes();
+            self.reclaim.drop_entries(room.stream.clear() + 1);
             if loaded.is_none() {
                 self.rooms.remove(name);
                 self.rooms.adjust(bytes, 0);
@@ -85,7 +88,8 @@ impl Embedded {
             return Ok(true);
         }
         let before = room.bytes();
-        let dropped = room.stream.is_dropped(&keep, now_ms) && room.stream.clear();
+        let gone = if room.stream.is_dropped(&keep, now_ms) { room.stream.clear() } else { 0 };
+        self.reclaim.drop_entries(gone);
         // Moves the entry, whose time has come.
         room.due_ms = None;
         ops.push(Op::Remove(Space::Due, record::due_key(due_ms, name)));
@@ -94,7 +98,7 @@ impl Embedded {
         if loaded.is_none() {
             self.rooms.adjust(before, after);
         }
-        Ok(dropped)
+        Ok(gone > 0)
     }
 
     /// Writes a batch beside what is staged, which stays so: if this fails, the next commit does.
@@ -111,6 +115,9 @@ impl Embedded {
             return Err(StoreError::Io(text));
         }
         self.broken.committed = first;
+        if sync {
+            self.broken.synced = first;
+        }
         Ok(())
     }
 }

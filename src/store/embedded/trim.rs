@@ -8,6 +8,7 @@
 //! that reaches the room's last publication is durable before it is seen here: the number of
 //! that publication is nowhere else then.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,9 +25,23 @@ pub(super) struct Trim {
     /// Where the records are. Set once the engine is open, and emptied to close it: the engine's
     /// configuration holds this, so that it would hold itself.
     rooms: Mutex<Option<Keyspace>>,
-    /// Ends compactions that run, so that closing does not wait for them.
-    closing: AtomicBool,
+    /// Ends the compactions of `reclaim.rs`. Never the engine's own: it would take that for a
+    /// failure.
+    given_up: AtomicBool,
     freed: AtomicU64,
+}
+
+thread_local! {
+    /// Whether this thread's compactions may be given up.
+    static RECLAIMING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs compactions that may be given up.
+pub(super) fn reclaiming<T>(compact: impl FnOnce() -> T) -> T {
+    RECLAIMING.set(true);
+    let result = compact();
+    RECLAIMING.set(false);
+    result
 }
 
 impl Trim {
@@ -37,8 +52,16 @@ impl Trim {
 
     /// Ends all of it.
     pub(super) fn end(&self) {
-        self.closing.store(true, Ordering::Relaxed);
         *self.rooms.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether compactions that may be given up are.
+    pub(super) fn give_up(&self, given_up: bool) {
+        self.given_up.store(given_up, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Messages that were freed since the engine was opened.
@@ -57,7 +80,14 @@ impl Factory for Filters {
 
     fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
         let rooms = self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Box::new(Filter { trim: self.0.clone(), rooms, room: Vec::new(), judged: Judged::Keep, freed: 0 })
+        Box::new(Filter {
+            trim: self.0.clone(),
+            may_give_up: RECLAIMING.get(),
+            rooms,
+            room: Vec::new(),
+            judged: Judged::Keep,
+            freed: 0,
+        })
     }
 }
 
@@ -74,6 +104,7 @@ enum Judged {
 /// One compaction: sees messages in the order of their keys, so each room's record is read once.
 struct Filter {
     trim: Arc<Trim>,
+    may_give_up: bool,
     rooms: Option<Keyspace>,
     room: Vec<u8>,
     judged: Judged,
@@ -96,7 +127,7 @@ impl Filter {
 
 impl CompactionFilter for Filter {
     fn filter_item(&mut self, item: ItemAccessor<'_>, _: &Context) -> CompactionFilterResult {
-        if self.trim.closing.load(Ordering::Relaxed) {
+        if self.may_give_up && self.trim.is_given_up() {
             // The files that are being merged stay as they are.
             return Err(std::io::Error::from(std::io::ErrorKind::Interrupted).into());
         }

@@ -184,7 +184,9 @@ export async function round(server, { number, mode, data, random, counts }) {
   await sleep(random.between(...MOMENT_MS));
   const { violations, torn } = await end(server, { mode, data, random, network, publishers });
   const before = ledger.acknowledged;
-  const again = await restart(server.address, { mode, data, random });
+  const again = await restart(server.address, { mode, data, random }).catch((error) => {
+    throw Object.assign(error, { torn });
+  });
   await within(ledger.more(random.between(...AFTER_ACKNOWLEDGED)), "acknowledgements after the restart");
   isOver = true;
   await within(Promise.all(publishers.map((publisher) => publisher.stop())), "publishers to end");

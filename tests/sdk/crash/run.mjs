@@ -49,6 +49,14 @@ function options() {
   return { ...values, ...numbers };
 }
 
+/** What is told of a torn write. */
+function damage({ spared, file, kind, start, end, at, isReboot }) {
+  if (spared !== undefined) {
+    return `not torn: ${spared}`;
+  }
+  return `torn: ${kind} at ${at} of ${start}..${end} in ${file}${isReboot ? ", another boot" : ""}`;
+}
+
 /** The line that tells of a round. */
 function line(number, seed, { told, torn, ms }) {
   const { before, acknowledged, busy, doubt, recovered } = told;
@@ -61,10 +69,8 @@ function line(number, seed, { told, torn, ms }) {
   if (busy > 0) {
     parts.push(`busy ${busy}`);
   }
-  if (torn?.spared !== undefined) {
-    parts.push(`not torn: ${torn.spared}`);
-  } else if (torn !== undefined) {
-    parts.push(`torn: ${torn.kind} at ${torn.at} of ${torn.start}..${torn.end} in ${torn.file}`);
+  if (torn !== undefined) {
+    parts.push(damage(torn));
   }
   return `round ${number}, seed ${seed}: ${parts.join("; ")}`;
 }
@@ -122,7 +128,8 @@ async function main() {
       show(result.violations);
       violated += result.violations.length;
     } catch (error) {
-      console.log(`round ${number}, seed ${seed + number - 1}\n  VIOLATION ${error.message}`);
+      const what = error.torn === undefined ? "" : `: ${damage(error.torn)}`;
+      console.log(`round ${number}, seed ${seed + number - 1}${what}\n  VIOLATION failed: ${error.message}`);
       violated += 1;
     }
   }
@@ -136,8 +143,9 @@ async function main() {
   }
   await server.kill();
   const torn = mode === "truncate" ? `, ${sums.torn} torn` : "";
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
   console.log(
-    `${sums.rounds} of ${rounds} rounds of ${mode} passed${torn} in ${((performance.now() - start) / 1000).toFixed(1)} s: ` +
+    `${sums.rounds} of ${rounds} rounds of ${mode} passed${torn} in ${seconds} s: ` +
       `${sums.acknowledged} acknowledged, ${sums.kept} in doubt kept, ${sums.gone} in doubt gone, ` +
       `${sums.recovered} recovered, slowest restart ${sums.restart.toFixed(0)} ms, ${violated} violations`,
   );

@@ -62,7 +62,7 @@ for (const [fault, mode, kind, what] of FAULTS) {
 test("a server that a torn write keeps from starting is found out", async (t) => {
   const { code, out } = await run("stubborn", "--rounds", "8", "--mode", "truncate", "--seed", "1");
   assert.equal(code, 1, out);
-  assert.match(out, /^round \d, seed \d\n  VIOLATION .* did not become ready: /m);
+  assert.match(out, /^round \d, seed \d: torn: .*\n  VIOLATION failed: .* did not become ready: /m);
   left(t, out);
 });
 

@@ -4,15 +4,25 @@
 // images of the store's directory: one taken while the server stood still and no client could hear it
 // any more, which holds everything that was ever acknowledged, and what a kill -9 left a moment later.
 // Only bytes in which the two differ are touched, so nothing that was acknowledged is.
+//
+// A process that is killed while it writes leaves a file that ends early, and nothing worse. What only
+// the end of the machine can leave comes with that: whatever the server noted of the boot in which it
+// ran is made to name another.
 
-import { closeSync, ftruncateSync, openSync, readFileSync, readdirSync, statSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, openSync, readFileSync, readdirSync, statSync } from "node:fs";
+import { writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 /** What disks write and lose as one. */
 const BLOCK_BYTES = 4096;
 
-/** The kinds of torn writes. */
-export const KINDS = ["cut", "zeros", "garbage", "hole"];
+/** The kinds of torn writes that a process leaves that is killed, and those that only a machine leaves. */
+const PROCESS_KINDS = ["cut", "zeros"];
+const MACHINE_KINDS = ["garbage", "hole"];
+export const KINDS = [...PROCESS_KINDS, ...MACHINE_KINDS];
+
+/** Where the kernel tells which boot this is. */
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
 /** The files below `directory`, with what the file system says of them. */
 function list(directory) {
@@ -61,8 +71,8 @@ function filledEnd(bytes, start) {
 /**
  * Tears what was written below `directory` since the image `before` was taken, as `random` says.
  *
- * Returns what was done: `{ file, kind, start, end, at }`, the bytes written since being `start` to
- * `end` of the file and those before `at` untouched; or `{ spared }`, a reason why nothing was done:
+ * Returns what was done: `{ file, kind, start, end, at, isReboot }`, the bytes written since being
+ * `start` to `end` of the file and those before `at` untouched; or `{ spared }`, a reason why nothing was done:
  * nothing was written, or files came, went or changed together, of which not every mix can happen.
  */
 export function tear(directory, before, random) {
@@ -103,7 +113,22 @@ export function tear(directory, before, random) {
     torn.fill(0, Math.max(block, start), Math.min(block + BLOCK_BYTES, end));
   }
   overwrite(join(directory, file), torn.subarray(start, length), start, length);
-  return { file, kind, start, end, at: kind === "hole" ? Math.max(at - (at % BLOCK_BYTES), start) : at };
+  const isReboot = MACHINE_KINDS.includes(kind) || random.chance(0.5);
+  if (isReboot) {
+    reboot(directory, after);
+  }
+  return { file, kind, start, end, at: kind === "hole" ? Math.max(at - (at % BLOCK_BYTES), start) : at, isReboot };
+}
+
+/** Makes the small files among `files` that name this boot of the machine name another. */
+function reboot(directory, files) {
+  const boot = readFileSync(BOOT_ID, "utf8").trim();
+  const other = boot.replace(/[0-9a-f]/g, (digit) => (15 - parseInt(digit, 16)).toString(16));
+  for (const [path, bytes] of files) {
+    if (bytes.length <= BLOCK_BYTES && bytes.includes(boot)) {
+      writeFileSync(join(directory, path), bytes.toString("latin1").replaceAll(boot, other), "latin1");
+    }
+  }
 }
 
 function overwrite(path, bytes, start, length) {

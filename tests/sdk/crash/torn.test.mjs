@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { Random } from "./random.mjs";
 import { KINDS, difference, image, stamp, tear } from "./torn.mjs";
 
+const BOOT = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 const OLD = Buffer.alloc(10_000, "old ");
 const NEW = Buffer.alloc(20_000, "new ");
 
@@ -18,6 +19,7 @@ function directory(t, content) {
   mkdirSync(join(path, "journals"));
   writeFileSync(join(path, "journals", "0.jnl"), content);
   writeFileSync(join(path, "lock"), "");
+  writeFileSync(join(path, "boot"), `open in ${BOOT}\n`);
   return path;
 }
 
@@ -33,7 +35,7 @@ test("two buffers differ where they first do", () => {
 });
 
 test("what was there before stays, and what came after is torn, in each of the ways", (t) => {
-  const done = new Set();
+  const [done, both] = [new Set(), new Set()];
   for (let seed = 0; seed < 60; seed++) {
     const path = directory(t, OLD);
     const before = image(path);
@@ -43,6 +45,11 @@ test("what was there before stays, and what came after is torn, in each of the w
     const is = readFileSync(file);
     done.add(torn.kind);
     assert.equal(torn.file, join("journals", "0.jnl"));
+    assert.ok(torn.isReboot || !["garbage", "hole"].includes(torn.kind), "a killed process leaves no such thing");
+    const boot = readFileSync(join(path, "boot"), "utf8");
+    assert.equal(boot === `open in ${BOOT}\n`, !torn.isReboot);
+    assert.match(boot, /^open in [0-9a-f]{8}-[0-9a-f-]{27}\n$/);
+    both.add(`${torn.isReboot}`);
     assert.ok(is.subarray(0, OLD.length).equals(OLD), `seed ${seed}: the acknowledged part is touched`);
     assert.ok(is.subarray(OLD.length, torn.at).equals(NEW.subarray(0, torn.at - OLD.length)));
     assert.ok(torn.at >= OLD.length && torn.at < OLD.length + NEW.length);
@@ -54,6 +61,7 @@ test("what was there before stays, and what came after is torn, in each of the w
     }
   }
   assert.deepEqual([...done].sort(), [...KINDS].sort());
+  assert.equal(both.size, 2);
 });
 
 test("a file that was made long before it is filled keeps its length", (t) => {

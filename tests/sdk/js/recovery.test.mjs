@@ -141,6 +141,7 @@ test("a client that missed nothing is recovered with nothing", async (t) => {
   const room = await subscribed(reader, "kept:nothing");
   const seen = seenBy(room);
   await room.publish(1);
+  await fence(reader, room.channel);
   reader.disconnect();
   const back = next(room, "subscribed");
   reader.connect();

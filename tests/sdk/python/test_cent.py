@@ -7,7 +7,7 @@ import contextlib
 import cent
 from throng import KEY, Case, in_seconds, token
 
-API_KEY = "a key of the server API, for tests"
+API_KEY = "a-key-of-the-server-API-for-tests"
 
 
 class ApiServer(Case):
@@ -68,7 +68,7 @@ class ApiServer(Case):
         return {room: info.num_clients for room, info in channels.items()}
 
     async def test_a_wrong_key_or_none_is_unauthorized(self):
-        for key in ["another key of the server API", ""]:
+        for key in ["another-key-of-the-server-API", ""]:
             with self.assertRaises(cent.CentUnauthorizedError):
                 self.api_client(key).publish(cent.PublishRequest(channel="room", data=1))
 
@@ -294,6 +294,6 @@ class ApiServer(Case):
             self.assertEqual({pub.data for pub in history.publications}, set(range(20)))
             with self.assertRaises(cent.CentApiResponseError):
                 await api.publish(cent.PublishRequest(channel="unknown:room", data=1))
-        async with cent.AsyncClient(f"{self.server.admin}/api", "another key of the server API") as api:
+        async with cent.AsyncClient(f"{self.server.admin}/api", "another-key-of-the-server-API") as api:
             with self.assertRaises(cent.CentUnauthorizedError):
                 await api.info(cent.InfoRequest())

@@ -39,17 +39,17 @@ class Server:
         arguments = ["serve", "--listen", listen, "--admin", "127.0.0.1:0", "--config", "throng.toml"]
         if data is not None:
             arguments += ["--data", os.path.abspath(data)]
-        self._process = subprocess.Popen(
-            [program, *arguments],
-            cwd=self._home.name,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        log = pathlib.Path(self._home.name, "log")
+        with log.open("w") as stderr:
+            self._process = subprocess.Popen(
+                [program, *arguments], cwd=self._home.name, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
         line = self._process.stdout.readline()
         ready = _READY.match(line)
         if ready is None:
-            raise RuntimeError(f"{program} did not become ready: {line!r}")
+            said = log.read_text()
+            self.kill()
+            raise RuntimeError(f"{program} did not become ready: {line!r}\n{said}")
         self.url = ready[1]
         self.admin = ready[2]
         self.address = re.search(r"//([^/]+)/", self.url)[1]

@@ -1,0 +1,216 @@
+//! The control plane's way to rooms: what an application asks through the HTTP API.
+//!
+//! A `Gateway` is called from any thread and never blocks. What needs the committer or the shards is
+//! told later, on a thread of theirs, exactly once: a [`Tell`] must be quick and must not panic.
+//! Times and deadlines are the caller's.
+//!
+//! Invariant: what an application publishes reaches a room's members in the order in which the
+//! committer took it in, or, without history, in the order in which it was handed in here.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use crate::hub::{NamespaceOptions, Room};
+use crate::protocol::{ChannelName, ErrorCode, push};
+use crate::rooms::outlet::{Callback, Told};
+use crate::rooms::{Audience, Event, Links, Presence, Question, Rooms, Shared, Survey, Ticket};
+use crate::store::{Answer, Ask, Position, Publication, Request, Since, Version, committer};
+
+/// What is done with an answer.
+pub type Tell<T> = Box<dyn FnOnce(Result<T, ErrorCode>) + Send>;
+
+/// A publication of an application.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// Members of its JSON object, as `protocol::push::body` writes them.
+    pub body: Bytes,
+    /// The application's own number for it.
+    pub version: Option<Version>,
+    /// It is delivered and not kept, even if the room has a history.
+    pub skips_history: bool,
+}
+
+/// How much of everything there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Named users that have connections.
+    pub users: usize,
+    /// Rooms that have members.
+    pub rooms: usize,
+    /// Members of all rooms together.
+    pub members: usize,
+}
+
+/// The control plane's way to rooms.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    pub(super) shared: Arc<Shared>,
+    pub(super) links: Links,
+    committer: committer::Handle<Ticket>,
+}
+
+impl Gateway {
+    /// To the shards that `links` reaches, which is no shard's own.
+    pub fn new(shared: Arc<Shared>, links: Links, committer: committer::Handle<Ticket>) -> Self {
+        Gateway { shared, links, committer }
+    }
+
+    /// Publishes; tells where it is kept, or nothing if it is not kept.
+    ///
+    /// Errors: 102 and 107 for the name, 111 if shards or committer have too much to do, 100 if the
+    /// disk does not keep it.
+    pub fn publish(&self, channel: &str, publish: Publish, tell: Tell<Option<Position>>) {
+        let (channel, options) = match self.channel(channel) {
+            Ok(channel) => channel,
+            Err(code) => return tell(Err(code)),
+        };
+        let Publish { body, version, skips_history } = publish;
+        let room = self.shared.directory.find(channel.full());
+        // What a shard cannot take in, nobody is to be told of as published.
+        if room.as_ref().is_some_and(|room| self.is_full(room)) {
+            return tell(Err(ErrorCode::TooManyRequests));
+        }
+        if options.retention().is_on() && !skips_history {
+            let ask = Ask::Of(Rooms::stream(channel.full(), options), Request::Publish { body, version });
+            return self.ask(ask, tell, |told| match told {
+                Told::Published(position) | Told::Answer(Answer::Dropped(position)) => Some(position),
+                Told::Answer(_) => unreachable!("asked to publish"),
+            });
+        }
+        if let Some(room) = room {
+            let mut text = Vec::new();
+            push::publication(&mut text, &room.quoted, &body, 0);
+            let pushes = Bytes::from(text);
+            let mut links = self.links.clone();
+            for shard in room.shards() {
+                let event = Event::Published {
+                    room: room.id,
+                    audience: Audience::Everyone,
+                    excluded: None,
+                    pushes: pushes.clone(),
+                    messages: 1,
+                };
+                links.send(shard, event, pushes.len());
+            }
+            links.wake();
+        }
+        tell(Ok(None));
+    }
+
+    /// Reads the history of a room: at most `limit` publications, or all that are kept.
+    ///
+    /// Errors: 102 and 107 for the name, 107 to begin before the first, 108 without history, 112 for
+    /// another epoch, 111 and 100 as in `publish`.
+    pub fn history(
+        &self,
+        channel: &str,
+        since: Option<Since>,
+        limit: Option<usize>,
+        reverse: bool,
+        tell: Tell<(Position, Vec<Publication>)>,
+    ) {
+        let (channel, options) = match self.with_history(channel) {
+            Ok(channel) => channel,
+            Err(code) => return tell(Err(code)),
+        };
+        if reverse && since.is_some_and(|since| since.offset == 0) {
+            return tell(Err(ErrorCode::BadRequest));
+        }
+        let kept = options.history_size as usize;
+        let limit = limit.map_or(kept, |limit| limit.min(kept));
+        let ask = Ask::Of(Rooms::stream(channel.full(), options), Request::History { since, limit, reverse });
+        self.ask(ask, tell, |told| match told {
+            Told::Answer(Answer::History { position, publications }) => (position, publications),
+            _ => unreachable!("asked for a history"),
+        });
+    }
+
+    /// Drops the history of a room; its epoch and offset stay. Errors as in `history`.
+    pub fn clear(&self, channel: &str, tell: Tell<()>) {
+        match self.with_history(channel) {
+            Ok((channel, options)) => {
+                let ask = Ask::Of(Rooms::stream(channel.full(), options), Request::Clear);
+                self.ask(ask, tell, |_| ());
+            }
+            Err(code) => tell(Err(code)),
+        }
+    }
+
+    /// Asks who is in a room, or how many are.
+    ///
+    /// Errors: 102 and 107 for the name, 108 without presence, 106 if they are too many to list, 111
+    /// if shards have too much to do.
+    pub fn presence(&self, channel: &str, question: Question, tell: Tell<Presence>) {
+        let (channel, options) = match self.channel(channel) {
+            Ok(channel) => channel,
+            Err(code) => return tell(Err(code)),
+        };
+        if !options.presence {
+            return tell(Err(ErrorCode::NotAvailable));
+        }
+        let Some(room) = self.shared.directory.find(channel.full()) else {
+            return tell(Ok(Presence::default()));
+        };
+        if self.is_full(&room) {
+            return tell(Err(ErrorCode::TooManyRequests));
+        }
+        let survey = Arc::new(Survey::new(tell));
+        let mut links = self.links.clone();
+        for shard in room.shards() {
+            let event = Event::Survey { room: room.id, question, survey: Arc::clone(&survey) };
+            links.send(shard, event, 0);
+        }
+        links.wake();
+    }
+
+    /// Calls `each` with the name of every room that has members and how many it has. As long as
+    /// there are rooms, so it is for a thread that may take its time.
+    pub fn rooms(&self, mut each: impl FnMut(&str, u32)) {
+        self.shared.directory.for_each(|room| {
+            let clients = room.clients.load(Ordering::Relaxed);
+            // Without members a room is only about to have one.
+            if clients > 0 {
+                each(&room.name, clients);
+            }
+        });
+    }
+
+    /// How much of everything there is; takes as long as `rooms`.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts { users: self.shared.users.count(), ..Counts::default() };
+        self.rooms(|_, clients| {
+            counts.rooms += 1;
+            counts.members += clients as usize;
+        });
+        counts
+    }
+
+    pub(super) fn channel<'a>(
+        &self,
+        name: &'a str,
+    ) -> Result<(ChannelName<'a>, &NamespaceOptions), ErrorCode> {
+        let (channel, namespace) = self.shared.channel(name)?;
+        Ok((channel, self.shared.options(namespace)))
+    }
+
+    fn with_history<'a>(&self, name: &'a str) -> Result<(ChannelName<'a>, &NamespaceOptions), ErrorCode> {
+        let (channel, options) = self.channel(name)?;
+        if options.retention().is_on() { Ok((channel, options)) } else { Err(ErrorCode::NotAvailable) }
+    }
+
+    fn is_full(&self, room: &Room) -> bool {
+        room.shards().any(|shard| self.links.is_full(shard))
+    }
+
+    /// Asks the committer, and tells what `read` makes of the answer.
+    fn ask<T: 'static>(&self, ask: Ask, tell: Tell<T>, read: fn(Told) -> T) {
+        let callback: Callback = Box::new(move |told| tell(told.map(read)));
+        match self.committer.ask(ask, Ticket::Api(callback)) {
+            Err(Ticket::Api(callback)) => callback(Err(ErrorCode::TooManyRequests)),
+            Err(Ticket::Client { .. }) => unreachable!("the ticket that was given comes back"),
+            Ok(()) => {}
+        }
+    }
+}
