@@ -77,6 +77,51 @@ fn a_schedule_of_publishes_is_kept_and_the_disk_is_timed_beside_it() {
         assert!(report["disk"][when]["per_second"].as_f64().unwrap() > 0.0, "{report}");
     }
     assert!(report["disk"]["file_system"]["kind"].is_string());
+    assert!(
+        report["store"]["publications_per_commit"].as_f64().is_some_and(|batch| batch >= 1.0),
+        "{report}"
+    );
+}
+
+#[test]
+fn clients_get_what_they_missed_though_the_server_was_killed_meanwhile() {
+    let report = report("recover", "recover --connections 60 --rooms 7 --missed 5 --restart --rate 1000");
+    let zero = serde_json::json!({});
+    assert_eq!((&report["back"], &report["recovered"]), (&60.into(), &60.into()));
+    assert_eq!((&report["publications"], &report["wrong"], &report["drops"]), (&300.into(), &zero, &zero));
+    assert_eq!((&report["live"], &report["recoveries"]["count"]), (&120.into(), &60.into()));
+    assert!(report["restart_seconds"].is_number() && report["memory_peak_bytes"].is_number(), "{report}");
+    // What 60 clients missed in 7 rooms is read once for each room that is not in memory any more.
+    assert!(report["store"]["reads"].as_u64().is_some_and(|reads| reads > 0 && reads < 60), "{report}");
+}
+
+#[test]
+fn who_misses_more_than_is_kept_is_told_so() {
+    let stderr = refusal("recover --connections 3 --missed 9 --history-size 5 --durability memory");
+    assert!(
+        stderr.contains("0 of them were given exactly what they missed\n  3 × not recovered"),
+        "{stderr}"
+    );
+    let stderr = refusal("recover --connections 3 --restart --durability memory");
+    assert!(stderr.contains("nothing of rooms in memory outlives"), "{stderr}");
+}
+
+#[test]
+fn a_storm_over_rooms_with_history_loses_nothing_for_those_who_drop_either() {
+    let report = report("storm", "storm --history=os --connections 200 --stayers 10 --rooms 3 --rate 100");
+    assert_eq!((&report["back"], &report["recovered"]), (&200.into(), &200.into()));
+    assert_eq!((&report["wrong"], &report["lost"]), (&serde_json::json!({}), &0.into()));
+}
+
+#[test]
+fn idle_and_fan_out_can_be_had_with_a_history() {
+    let idle = report("idle", "idle --history=memory --connections 50 --hold 0");
+    assert_eq!((&idle["whole"], &idle["history"]), (&50.into(), &true.into()));
+    let fanout = report("fanout", "fanout --history --members 20 --seconds 0.2 --warm-up-seconds 0");
+    assert_eq!(
+        (&fanout["lost"], &fanout["refused"], &fanout["history"]),
+        (&0.into(), &0.into(), &true.into())
+    );
 }
 
 #[test]

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use super::connection::{Connection, Script, Stage, Tally};
 use super::watch::Watch;
 
-/// The buffer that a thread of speakers reads into, and so the longest frame they may receive.
-pub const BUFFER_BYTES: usize = 64 * 1024;
+/// The buffer that a thread of speakers reads into, and so the longest frame they may receive: a server may
+/// join the answers to everything that is in flight.
+pub const BUFFER_BYTES: usize = 1024 * 1024;
 /// Bytes that may wait for one connection; past it nothing is published on it and it falls behind.
 const UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a connection may take to become whole.

@@ -9,7 +9,7 @@ use super::loads::rate;
 use super::{TargetArgs, seconds};
 use crate::load::keep::{Durability, HISTORY_SIZE, Keep};
 use crate::load::options::Common;
-use crate::load::publish::{Load, PublishOptions};
+use crate::load::publish::{IN_FLIGHT_MAX, Load, PublishOptions};
 use crate::load::recover::RecoverOptions;
 
 /// What stands for rooms without a history.
@@ -83,7 +83,7 @@ pub struct PublishArgs {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
     /// Closed loop: publishes of each connection that wait for their acknowledgement
-    #[arg(long, value_name = "K", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=16_384))]
+    #[arg(long, value_name = "K", default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=IN_FLIGHT_MAX as u64))]
     in_flight: u64,
     /// Open loop: publishes per second over all connections, by a fixed schedule
     #[arg(long, value_name = "P", conflicts_with = "in_flight", value_parser = rate)]

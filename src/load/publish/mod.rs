@@ -15,4 +15,4 @@ mod writers;
 
 pub use load::{PublishOptions, PublishReport, drain, run};
 pub use receipts::{InFlight, Receipts};
-pub use writers::{Load, Writers, WritersPlan};
+pub use writers::{IN_FLIGHT_MAX, Load, Writers, WritersPlan};

@@ -31,7 +31,12 @@ use crate::load::worker::WAKE;
 use crate::wire::frame::write_client_frame;
 
 /// Publishes of one connection that may be in flight in an open loop; past it they wait, and are late.
-const IN_FLIGHT_MAX: usize = 16 * 1024;
+pub const IN_FLIGHT_MAX: usize = 16 * 1024;
+/// Longest answer to a publish that is not refused, with its line end.
+const ANSWER_BYTES_MAX: usize = 64;
+
+const _: () = assert!(IN_FLIGHT_MAX * ANSWER_BYTES_MAX <= BUFFER_BYTES);
+
 /// Shortest and longest sleep of an open loop: how late a publish may leave, and an answer be read.
 const SLEEP: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
 /// Events taken per poll.
