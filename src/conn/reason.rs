@@ -14,6 +14,8 @@ pub enum CloseReason {
     Protocol(ProtocolError),
     /// A reason of the client protocol; its code decides whether an SDK comes back.
     Disconnect(Disconnect),
+    /// The application's own code, from 3000 to 4999. Its text comes with it: `Io::close_saying`.
+    Application(u16),
     /// The service is done with the connection (1000).
     Normal,
     /// The service does not take this kind of message (1003).
@@ -34,6 +36,7 @@ impl CloseReason {
             CloseReason::Gone => 1006,
             CloseReason::Protocol(error) => error.close_code(),
             CloseReason::Disconnect(disconnect) => disconnect.code(),
+            CloseReason::Application(code) => code,
             CloseReason::Normal => 1000,
             CloseReason::Unsupported => 1003,
             CloseReason::Internal => 1011,
@@ -46,6 +49,7 @@ impl CloseReason {
             CloseReason::Peer(_) | CloseReason::Gone | CloseReason::Normal => "",
             CloseReason::Protocol(error) => error.reason(),
             CloseReason::Disconnect(disconnect) => disconnect.reason(),
+            CloseReason::Application(_) => Disconnect::ForceDisconnect.reason(),
             CloseReason::Unsupported => "unsupported data",
             CloseReason::Internal => "internal error",
         }
@@ -55,6 +59,9 @@ impl CloseReason {
     pub fn drops_backlog(self) -> bool {
         match self {
             CloseReason::Disconnect(disconnect) => !disconnect.flushes_queue(),
+            CloseReason::Application(code) => {
+                Disconnect::ALL.iter().any(|known| known.code() == code && !known.flushes_queue())
+            }
             _ => false,
         }
     }

@@ -5,12 +5,12 @@
 //! per message and a name is not. Nothing here checks that it is one.
 //!
 //! Absent on purpose: `connect`, `disconnect` and `message`, which only other transports use (a
-//! WebSocket is closed with a close frame); `subscribe` and `refresh`, for which an application
-//! would have to ask the server.
+//! WebSocket is closed with a close frame).
 
 use super::client::ClientInfo;
 use super::code::Unsubscribe;
 use super::json::{Members, integer, string};
+use super::reply::{StreamPosition, SubscribeResult};
 
 pub use super::json::{quote, raw_json};
 
@@ -78,13 +78,47 @@ pub fn unsubscribe(out: &mut Vec<u8>, channel_json: &str, unsubscribe: Unsubscri
     end(out);
 }
 
+/// Appends that the server has subscribed the client to the channel: where its stream is, if the
+/// client is to follow it, and `data`, JSON of the application.
+pub fn subscribe(
+    out: &mut Vec<u8>,
+    channel_json: &str,
+    recoverable: bool,
+    position: Option<StreamPosition<'_>>,
+    data: Option<&str>,
+) {
+    begin_value(out, channel_json, "subscribe");
+    SubscribeResult { recoverable, position, data, ..SubscribeResult::default() }.write_json(out);
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends a publication that the client missed, as [`publication_object`] wrote it.
+pub fn recovered(out: &mut Vec<u8>, channel_json: &str, publication: &str) {
+    begin_value(out, channel_json, "pub");
+    raw_json(out, publication);
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends that the connection expires at another time: in `ttl_s`, or never.
+pub fn refresh(out: &mut Vec<u8>, ttl_s: Option<u32>) {
+    out.extend_from_slice(b"{\"push\":{\"refresh\":{");
+    Members::new(out).expiry(ttl_s);
+    end(out);
+}
+
 /// Appends a push up to the first member of its value.
 fn begin(out: &mut Vec<u8>, channel_json: &str, kind: &str) {
+    begin_value(out, channel_json, kind);
+    out.push(b'{');
+}
+
+/// Appends a push up to its value.
+fn begin_value(out: &mut Vec<u8>, channel_json: &str, kind: &str) {
     out.extend_from_slice(b"{\"push\":{\"channel\":");
     out.extend_from_slice(channel_json.as_bytes());
     out.extend_from_slice(b",\"");
     out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\":{");
+    out.extend_from_slice(b"\":");
 }
 
 /// Closes the value, the push and the reply.
@@ -175,6 +209,37 @@ mod tests {
             written(|out| unsubscribe(out, r#""room:7""#, Unsubscribe::Server)),
             r#"{"push":{"channel":"room:7","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#
         );
+    }
+
+    #[test]
+    fn a_subscribe_carries_where_the_stream_is_and_the_data_of_the_application() {
+        assert_eq!(
+            written(|out| subscribe(out, r#""room""#, false, None, None)),
+            r#"{"push":{"channel":"room","subscribe":{}}}"#
+        );
+        let position = StreamPosition { epoch: "abcdefgh", offset: 3 };
+        assert_eq!(
+            written(|out| subscribe(out, r#""room""#, true, Some(position), Some("{\n}"))),
+            r#"{"push":{"channel":"room","subscribe":{"recoverable":true,"positioned":true,"epoch":"abcdefgh","offset":3,"data":{}}}}"#
+        );
+    }
+
+    #[test]
+    fn a_missed_publication_is_pushed_as_a_live_one_is() {
+        let (mut text, mut object) = (Vec::new(), Vec::new());
+        body(&mut text, "1", Some(&ANN), None);
+        publication_object(&mut object, &text, 4);
+        let missed = written(|out| recovered(out, r#""c""#, std::str::from_utf8(&object).unwrap()));
+        assert_eq!(missed, written(|out| publication(out, r#""c""#, &text, 4)));
+    }
+
+    #[test]
+    fn a_refresh_names_no_channel() {
+        assert_eq!(
+            written(|out| refresh(out, Some(60))),
+            r#"{"push":{"refresh":{"expires":true,"ttl":60}}}"#
+        );
+        assert_eq!(written(|out| refresh(out, None)), r#"{"push":{"refresh":{}}}"#);
     }
 
     proptest! {

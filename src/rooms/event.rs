@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::conn::ConnectionId;
 use crate::hub::RoomId;
 use crate::protocol::ErrorCode;
-use crate::rooms::Survey;
+use crate::rooms::{Order, Survey};
 use crate::store::{Position, Unread};
 
 /// Which members of a room a push is for.
@@ -137,6 +137,10 @@ pub enum Event {
         /// Where the answer is written.
         survey: Arc<Survey>,
     },
+    /// Do something with the connections of a user.
+    Order(Arc<Order>),
+    /// Go on with the walk over the connections; from the shard itself.
+    WalkOn,
     /// The publications of these asks are kept.
     Kept(Vec<u64>),
     /// The committer's answer to an ask.

@@ -117,7 +117,7 @@ impl Rooms {
             let peer = io.peer(key);
             let is_personal =
                 || self.shared.personal_room(peer.user_name()).is_some_and(|own| *own == *name.name);
-            if peer.is_server_side(&name.name) || is_personal() {
+            if peer.is_server_side(&name.name, index) || is_personal() {
                 self.disconnect(io, key, Disconnect::InsufficientState);
             } else {
                 self.end_subscription(io, key, index, Unsubscribe::InsufficientState);

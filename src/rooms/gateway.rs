@@ -15,7 +15,10 @@ use bytes::Bytes;
 use crate::hub::{NamespaceOptions, Room};
 use crate::protocol::{ChannelName, ErrorCode, push};
 use crate::rooms::outlet::{Callback, Told};
-use crate::rooms::{Audience, Event, Links, Presence, Question, Rooms, Shared, Survey, Ticket};
+use crate::rooms::remote::{ClientText, Deed};
+use crate::rooms::{
+    Audience, Ending, Event, Grant, Links, Order, Presence, Question, Renewal, Rooms, Shared, Survey, Ticket,
+};
 use crate::store::{Answer, Ask, Position, Publication, Request, Since, Version, committer};
 
 /// What is done with an answer.
@@ -32,6 +35,17 @@ pub struct Publish {
     pub skips_history: bool,
 }
 
+/// Whose connections an application means.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Whom<'a> {
+    /// A user's; empty: not by user.
+    pub user: &'a str,
+    /// The one with this client id; empty: all of the user's.
+    pub client: &'a str,
+    /// The one with this session; empty: any. No connection has one: they are of other transports.
+    pub session: &'a str,
+}
+
 /// How much of everything there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -46,8 +60,8 @@ pub struct Counts {
 /// The control plane's way to rooms.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    pub(super) shared: Arc<Shared>,
-    pub(super) links: Links,
+    shared: Arc<Shared>,
+    links: Links,
     committer: committer::Handle<Ticket>,
 }
 
@@ -165,6 +179,59 @@ impl Gateway {
         links.wake();
     }
 
+    /// Subscribes connections to a room, and tells when all that are not yet are.
+    ///
+    /// Errors: 102 and 107 for the name, 107 to name nobody; 106 if one has as many subscriptions as it
+    /// may, 111 and 100 if the committer has not said where the room is: others may be subscribed.
+    pub fn subscribe(&self, whom: Whom<'_>, channel: &str, grant: Grant, tell: Tell<()>) {
+        match self.shared.channel(channel) {
+            Ok((_, namespace)) => self.order(whom, Deed::Subscribe(channel.into(), namespace, grant), tell),
+            Err(code) => tell(Err(code)),
+        }
+    }
+
+    /// Ends subscriptions to a room, whoever made them; tells when it is done. Errors: 102 and 107 for
+    /// the name, 107 to name nobody.
+    pub fn unsubscribe(&self, whom: Whom<'_>, channel: &str, tell: Tell<()>) {
+        match self.shared.channel(channel) {
+            Ok(_) => self.order(whom, Deed::Unsubscribe(channel.into()), tell),
+            Err(code) => tell(Err(code)),
+        }
+    }
+
+    /// Ends connections; tells when they have been. Errors: 107 to name nobody.
+    pub fn disconnect(&self, whom: Whom<'_>, ending: Ending, tell: Tell<()>) {
+        self.order(whom, Deed::Disconnect(ending), tell);
+    }
+
+    /// Moves the expiry of connections; tells when it is done. Errors: 107 to name nobody.
+    pub fn refresh(&self, whom: Whom<'_>, renewal: Renewal, tell: Tell<()>) {
+        self.order(whom, Deed::Refresh(renewal), tell);
+    }
+
+    /// Has every shard do something with those of its connections that are meant. However much waits
+    /// for a shard: this is how an application gets rid of who floods it.
+    fn order(&self, whom: Whom<'_>, deed: Deed, tell: Tell<()>) {
+        let Whom { user, client, session } = whom;
+        if user.is_empty() && client.is_empty() {
+            return tell(Err(ErrorCode::BadRequest));
+        }
+        let connected = self.shared.users.find(user);
+        let text = ClientText::try_from(client.as_bytes()).ok();
+        let is_nobody = (!user.is_empty() && connected.is_none())
+            || (!client.is_empty() && text.is_none())
+            || !session.is_empty();
+        if is_nobody {
+            return tell(Ok(()));
+        }
+        let order = Arc::new(Order::new(connected, text, deed, tell));
+        let mut links = self.links.clone();
+        for shard in 0..links.shards() {
+            links.send(shard, Event::Order(Arc::clone(&order)), 0);
+        }
+        links.wake();
+    }
+
     /// Calls `each` with the name of every room that has members and how many it has. As long as
     /// there are rooms, so it is for a thread that may take its time.
     pub fn rooms(&self, mut each: impl FnMut(&str, u32)) {
@@ -187,10 +254,7 @@ impl Gateway {
         counts
     }
 
-    pub(super) fn channel<'a>(
-        &self,
-        name: &'a str,
-    ) -> Result<(ChannelName<'a>, &NamespaceOptions), ErrorCode> {
+    fn channel<'a>(&self, name: &'a str) -> Result<(ChannelName<'a>, &NamespaceOptions), ErrorCode> {
         let (channel, namespace) = self.shared.channel(name)?;
         Ok((channel, self.shared.options(namespace)))
     }

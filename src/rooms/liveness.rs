@@ -91,7 +91,15 @@ impl Rooms {
                     detail.expires_at > 0 && now_s >= i64::from(detail.expires_at) + close_delay_s
                 })
             });
-            let Some(room) = expired.map(|detail| detail.room) else { break };
+            let Some((room, is_server_side)) = expired.map(|detail| (detail.room, detail.is_server_side))
+            else {
+                break;
+            };
+            if is_server_side {
+                // Its SDK has no subscription that it could renew; what it has is what it gets anew.
+                self.disconnect(io, key, Disconnect::SubscriptionExpired);
+                break;
+            }
             self.end_subscription(io, key, room, Unsubscribe::Expired);
         }
     }

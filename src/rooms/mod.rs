@@ -2,7 +2,8 @@
 //!
 //! Runs inside every shard. `connect`, `subscribe`, `publish`, `presence` and `stream` hold the
 //! commands; `fanout` sends what rooms get; `liveness` pings and expires. What concerns a room with
-//! history goes to the committer: `pending` is what waits for it, `outlet` its way back.
+//! history goes to the committer: `pending` is what waits for it, `outlet` its way back. `gateway` is
+//! the control plane's way in, `remote` what it has done with connections.
 //!
 //! Invariants:
 //! - the replies to one message leave in one frame, before anything that was sent to a room because
@@ -24,6 +25,7 @@ mod peer;
 mod pending;
 mod presence;
 mod publish;
+mod remote;
 mod settings;
 mod shared;
 mod stream;
@@ -43,13 +45,15 @@ use batch::Batches;
 use peer::{CONNECTED, PING_FRAMES, REFUSED};
 use pending::Pending;
 use presence::Questions;
+use remote::Walk;
 
 pub use event::{Asker, Audience, Event, Part, Question, Reply};
-pub use gateway::{Counts, Gateway, Publish, Tell};
+pub use gateway::{Counts, Gateway, Publish, Tell, Whom};
 pub use links::Links;
 pub use outlet::{Callback, Post, Ticket, Told, encode_list};
 pub use peer::Peer;
 pub use presence::{Presence, Survey};
+pub use remote::{Ending, Grant, Order, Renewal};
 pub use settings::Settings;
 pub use shared::Shared;
 
@@ -76,6 +80,7 @@ pub struct Rooms {
     batches: Batches,
     questions: Questions,
     pending: Pending,
+    walk: Walk,
     /// Replies to the message that is being handled, newline-separated.
     replies: Vec<u8>,
     /// How many there are.
@@ -99,6 +104,7 @@ impl Rooms {
             batches: Batches::default(),
             questions: Questions::default(),
             pending: Pending::default(),
+            walk: Walk::default(),
             replies: Vec::new(),
             replies_count: 0,
             replying_to: 0,
@@ -282,12 +288,15 @@ impl Service for Rooms {
             Event::Ask { room, question, asker, shard } => self.answer(io, room, question, asker, shard),
             Event::Answer { asker, part } => self.take_answer(io, asker, part),
             Event::Survey { room, question, survey } => self.survey(io, room, question, &survey),
+            Event::Order(order) => self.take_order(order),
+            Event::WalkOn => self.walk_on(io),
         }
     }
 
     fn turn_end(&mut self, io: &mut Io<Peer>) {
         self.answer_own(io);
         self.send_batches(io);
+        self.schedule_walk();
         self.links.wake();
     }
 

@@ -70,6 +70,8 @@ pub struct Post {
     batches: Batches,
     /// By shard: the numbers of asks whose publications are kept.
     kept: Vec<Vec<u64>>,
+    /// Of the HTTP API, whose publications are kept.
+    told: Vec<(Callback, Position)>,
     encoded: HashMap<Box<str>, Encoded>,
     scratch: Vec<u8>,
 }
@@ -82,6 +84,7 @@ impl Post {
             shared,
             links,
             batches: Batches::default(),
+            told: Vec::new(),
             encoded: HashMap::new(),
             scratch: Vec::new(),
         }
@@ -189,7 +192,7 @@ impl Outlet for Post {
         }
         match ticket {
             Ticket::Client { shard, number, .. } => self.kept[shard].push(number),
-            Ticket::Api(tell) => tell(Ok(Told::Published(position))),
+            Ticket::Api(tell) => self.told.push((tell, position)),
         }
     }
 
@@ -223,5 +226,9 @@ impl Outlet for Post {
         }
         self.encoded.clear();
         self.links.wake();
+        // Now what an application does next comes behind what it published.
+        for (tell, position) in self.told.drain(..) {
+            tell(Ok(Told::Published(position)));
+        }
     }
 }

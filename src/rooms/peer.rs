@@ -24,6 +24,8 @@ pub(super) struct Detail {
     pub is_hidden: bool,
     /// Others are told that the client joins and leaves.
     pub announces: bool,
+    /// An application made it, without the client's doing.
+    pub is_server_side: bool,
 }
 
 /// What most connections do not have.
@@ -94,9 +96,11 @@ impl Peer {
         self.more.as_ref()?.conn_info.as_deref()
     }
 
-    /// Whether the connection token subscribes the client to this room.
-    pub(super) fn is_server_side(&self, room: &str) -> bool {
+    /// Whether the connection token or an application subscribes the client to this room, which has
+    /// this index.
+    pub(super) fn is_server_side(&self, room: &str, index: RoomIndex) -> bool {
         self.more.as_ref().is_some_and(|more| more.server_side.iter().any(|name| **name == *room))
+            || self.detail(index).is_some_and(|detail| detail.is_server_side)
     }
 
     /// All subscriptions, in no order that matters.
@@ -215,6 +219,7 @@ mod tests {
             expires_at: 9,
             is_hidden: false,
             announces: false,
+            is_server_side: false,
         });
         let (_, detail) = peer.unsubscribe(1).unwrap();
         assert_eq!(detail.map(|detail| detail.expires_at), Some(9));

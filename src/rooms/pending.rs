@@ -13,14 +13,16 @@
 //! - a room that somebody waits to join is held open, once for each.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::conn::{ConnectionId, Key};
 use crate::hub::RoomIndex;
 use crate::protocol::{Command, ErrorCode, Method, reply};
 use crate::rooms::connecting::Connecting;
 use crate::rooms::peer::WAITING;
+use crate::rooms::remote::Giving;
 use crate::rooms::subscribe::Subscribing;
-use crate::rooms::{Failure, Peer, Reply, Rooms, Ticket};
+use crate::rooms::{Failure, Order, Peer, Reply, Rooms, Ticket};
 use crate::shard::Io;
 use crate::store::Ask;
 
@@ -32,6 +34,8 @@ const HELD_BYTES_MAX: usize = crate::limits::MESSAGE_BYTES_MAX;
 pub(super) enum What {
     Publish,
     Subscribe(Box<Subscribing>),
+    /// A subscription that an application gives; no command.
+    Give(Box<Giving>),
     /// The subscription with this index among those that the connect command brings.
     ServerSide(usize, RoomIndex),
     History,
@@ -58,6 +62,8 @@ struct Held {
     rooms: Vec<RoomIndex>,
     lines: Vec<Box<[u8]>>,
     line_bytes: usize,
+    /// Orders of the application that have to wait as the commands do.
+    orders: Vec<Arc<Order>>,
 }
 
 /// What clients of this shard wait for.
@@ -161,9 +167,24 @@ impl Rooms {
         if held.connecting.is_some() {
             return !matches!(command.method, Method::Pong);
         }
-        let room = command.method.channel().and_then(|channel| self.shared.directory.find(channel));
+        self.waits_to_join(held, command.method.channel())
+    }
+
+    /// Whether an order of the application, about `room` if it is about one, has to wait.
+    pub(super) fn must_order_wait(&self, io: &mut Io<Peer>, key: Key, room: Option<&str>) -> bool {
+        let held = if io.peer(key).has(WAITING) { self.pending.held.get(&key) } else { None };
+        held.is_some_and(|held| held.connecting.is_some() || self.waits_to_join(held, room))
+    }
+
+    fn waits_to_join(&self, held: &Held, room: Option<&str>) -> bool {
+        let room = room.and_then(|room| self.shared.directory.find(room));
         let index = room.and_then(|room| self.members.index_of(room.id));
         index.is_some_and(|index| held.rooms.contains(&index))
+    }
+
+    /// Holds back an order that has to wait.
+    pub(super) fn hold_order(&mut self, key: Key, order: &Arc<Order>) {
+        self.pending.held.entry(key).or_default().orders.push(Arc::clone(order));
     }
 
     /// Holds back a command that has to wait.
@@ -222,12 +243,16 @@ impl Rooms {
         let Some(held) = self.pending.held.get_mut(&key) else { return };
         held.line_bytes = 0;
         let lines = std::mem::take(&mut held.lines);
+        let orders = std::mem::take(&mut held.orders);
         if held.rooms.is_empty() && held.connecting.is_none() {
             self.pending.held.remove(&key);
             io.peer(key).flags &= !WAITING;
         }
+        for order in orders {
+            self.obey(io, key, &order);
+        }
         for line in lines {
-            if !self.line(io, key, &line) {
+            if !io.is_open(key) || !self.line(io, key, &line) {
                 break;
             }
         }
@@ -276,6 +301,16 @@ impl Rooms {
                 let index = subscribing.index;
                 if is_there {
                     self.subscribed(io, key, command, *subscribing, answer);
+                }
+                self.release(index);
+                if is_there {
+                    self.resume_after_room(io, key, index);
+                }
+            }
+            What::Give(giving) => {
+                let index = giving.index;
+                if is_there {
+                    self.given(io, key, *giving, answer);
                 }
                 self.release(index);
                 if is_there {

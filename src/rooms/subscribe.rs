@@ -41,6 +41,7 @@ struct NewDetail {
     expires_at: u32,
     is_hidden: bool,
     announces: bool,
+    is_server_side: bool,
 }
 
 impl Join {
@@ -60,8 +61,18 @@ impl Join {
                 expires_at,
                 is_hidden,
                 announces,
+                is_server_side: false,
             }),
         }
+    }
+
+    /// The same, made by an application without the client's doing.
+    pub(super) fn by_server(mut self) -> Self {
+        let announces = self.announces;
+        let plain =
+            NewDetail { chan_info: None, expires_at: 0, is_hidden: false, announces, is_server_side: true };
+        self.detail.get_or_insert(plain).is_server_side = true;
+        self
     }
 }
 
@@ -272,6 +283,7 @@ impl Rooms {
                 expires_at: new.expires_at,
                 is_hidden: new.is_hidden,
                 announces: new.announces,
+                is_server_side: new.is_server_side,
             });
         }
         if join.announces {
@@ -384,6 +396,7 @@ impl Rooms {
                 expires_at,
                 is_hidden: false,
                 announces,
+                is_server_side: false,
             }),
         }
         self.watch_expiry(io, key);

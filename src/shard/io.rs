@@ -8,7 +8,7 @@
 //! - `stats.backlog_bytes` is the sum of all backlogs;
 //! - a socket is registered for writability exactly while its connection has a backlog.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, NO_OUTPUT, Phase};
-use crate::host;
 use crate::protocol::code::Disconnect;
 use crate::shard::clock::Clock;
 use crate::shard::output::{FrameId, Output};
 use crate::shard::wheel::Wheel;
+use crate::shard::write::{drain_backlog, write_frames};
 use crate::shard::{Settings, Stats};
 use crate::wire::{Control, OpCode, Refusal, frame};
 
@@ -89,6 +89,11 @@ impl<P> Io<P> {
     /// Whether what is sent to `key` still has a chance to arrive.
     pub fn is_open(&self, key: Key) -> bool {
         self.connections.get(key as usize).is_some_and(|connection| connection.phase == Phase::Open)
+    }
+
+    /// A number above every key, for whoever looks at all connections; not all below it are taken.
+    pub fn keys_end(&self) -> Key {
+        self.connections.capacity() as Key
     }
 
     /// Milliseconds since the shard started, as of this turn.
@@ -161,6 +166,11 @@ impl<P> Io<P> {
     /// see `CloseReason::drops_backlog`) and waits a while for the peer's. Does nothing if it
     /// has ended already.
     pub fn close(&mut self, key: Key, reason: CloseReason) {
+        self.close_saying(key, reason, reason.text());
+    }
+
+    /// The same with another text for the peer, of at most `limits::CLOSE_REASON_BYTES_MAX`.
+    pub fn close_saying(&mut self, key: Key, reason: CloseReason, text: &str) {
         let connection = &mut self.connections[key as usize];
         if connection.phase != Phase::Open {
             return;
@@ -180,7 +190,7 @@ impl<P> Io<P> {
                 CloseReason::Peer(1005) => self
                     .output
                     .frame(0, |bytes| frame::write_header(bytes, OpCode::Control(Control::Close), 0)),
-                _ => self.output.frame(0, |bytes| frame::write_close(bytes, reason.code(), reason.text())),
+                _ => self.output.frame(0, |bytes| frame::write_close(bytes, reason.code(), text)),
             };
             self.output.queue(key, &mut connection.pending, frame);
             connection.phase = match reason {
@@ -434,64 +444,4 @@ impl<P> Io<P> {
         connection.is_listed = connection.backlog.is_some() && connection.phase != Phase::Dead;
         connection.is_listed
     }
-}
-
-/// Most slices given to one `writev`; the kernel takes up to 1,024 (`UIO_MAXIOV`).
-const SLICES_MAX: usize = 64;
-
-/// Writes `frames` in order. Returns how many were written whole and how many bytes of the next
-/// one. A socket that takes no more is not an error.
-fn write_frames(
-    socket: &TcpStream,
-    output: &Output,
-    frames: &[FrameId],
-    writes: &mut u64,
-) -> io::Result<(usize, usize)> {
-    let mut done = 0;
-    while done < frames.len() {
-        let some = &frames[done..frames.len().min(done + SLICES_MAX)];
-        let result = if let [frame] = some {
-            host::socket::send(socket, output.bytes_of(*frame))
-        } else {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            for (slice, frame) in slices.iter_mut().zip(some) {
-                *slice = IoSlice::new(output.bytes_of(*frame));
-            }
-            host::socket::send_vectored(socket, &slices[..some.len()])
-        };
-        let mut count = match result {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok((done, 0)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        *writes += 1;
-        for frame in some {
-            let length = output.bytes_of(*frame).len();
-            if count < length {
-                return Ok((done, count));
-            }
-            count -= length;
-            done += 1;
-        }
-    }
-    Ok((done, 0))
-}
-
-/// Writes `backlog` until it is empty or the socket takes no more, which is not an error.
-fn drain_backlog(socket: &TcpStream, backlog: &mut Backlog, now_ms: u64, stats: &Stats) -> io::Result<()> {
-    while backlog.held_bytes() > 0 {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let used = backlog.slices(&mut slices);
-        match host::socket::send_vectored(socket, &slices[..used]) {
-            Ok(count) => {
-                stats.writes.add(1);
-                backlog.written(count, now_ms);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

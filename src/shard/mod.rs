@@ -24,6 +24,7 @@ mod service;
 pub mod settings;
 mod stats;
 pub mod wheel;
+mod write;
 
 use std::io::Result;
 use std::net::SocketAddr;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::answer::{Answer, raw};
-use super::{Api, batch, channels, history, info, presence, publish};
+use super::{Api, batch, channels, connections, history, info, presence, publish};
 use crate::protocol::ErrorCode;
 
 /// One method.
@@ -81,6 +81,10 @@ const fn entry<M: Method>() -> Entry {
 pub(super) static METHODS: &[Entry] = &[
     entry::<publish::Publish>(),
     entry::<publish::Broadcast>(),
+    entry::<connections::Subscribe>(),
+    entry::<connections::Unsubscribe>(),
+    entry::<connections::Disconnect>(),
+    entry::<connections::Refresh>(),
     entry::<presence::Presence>(),
     entry::<presence::PresenceStats>(),
     entry::<history::History>(),

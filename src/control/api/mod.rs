@@ -14,6 +14,7 @@ mod access;
 mod answer;
 mod batch;
 mod channels;
+mod connections;
 mod fields;
 mod history;
 mod info;

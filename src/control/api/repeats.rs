@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::store::Epoch;
 
-    const ONE: Bytes = Bytes::from_static(b"1");
+    static ONE: Bytes = Bytes::from_static(b"1");
 
     fn at(offset: u64) -> Result<Option<Position>, ErrorCode> {
         Ok(Some(Position { epoch: Epoch::OF_NO_STREAM, offset }))

@@ -1,0 +1,396 @@
+//! What an application has done with connections that it names by their user or client id: subscribe,
+//! unsubscribe, disconnect, refresh.
+//!
+//! Nobody keeps an index of connections by user. An order goes to every shard, and a shard walks its
+//! connections, a slice in each turn. Orders that come during a walk share the next one, so however
+//! many come, a shard walks once at a time. When the last shard has let go of an order, what came of
+//! it is told.
+//!
+//! Invariants:
+//! - orders are obeyed by a connection in the order in which they came, but for one that has to wait
+//!   for a subscription that is under way;
+//! - a client hears of what an order does in the order of everything else that it hears: nothing comes
+//!   before its connect reply, and a room's first push comes behind the push that tells it that it is
+//!   subscribed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::value::RawValue;
+
+use crate::conn::{CloseReason, Key};
+use crate::hub::{RoomIndex, User};
+use crate::protocol::client::CLIENT_ID_TEXT_BYTES;
+use crate::protocol::{Disconnect, ErrorCode, StreamPosition, SubOptions, Unsubscribe, push};
+use crate::rooms::connect::{ttl, unix_u32};
+use crate::rooms::peer::CONNECTED;
+use crate::rooms::pending::What;
+use crate::rooms::stream::{Asks, Follows, follows};
+use crate::rooms::subscribe::{Join, Wish, place};
+use crate::rooms::{Event, Peer, Reply, Rooms, TEXT, Tell};
+use crate::shard::Io;
+use crate::store::Since;
+
+/// Connections that are looked at in one turn.
+const SLICE_KEYS: Key = 4096;
+
+/// Orders that are obeyed in one turn; each may cost a write.
+const SLICE_ORDERS: usize = 256;
+
+/// A client id as text.
+pub(super) type ClientText = [u8; CLIENT_ID_TEXT_BYTES];
+
+/// A subscription that an application gives.
+#[derive(Debug, Clone, Default)]
+pub struct Grant {
+    /// What the client gets, and what others see of it.
+    pub options: SubOptions,
+    /// Unix seconds at which it expires; `None` for never.
+    pub expires_at: Option<i64>,
+    /// Where the client is, if it is to get what it missed.
+    pub since: Option<Since>,
+}
+
+/// How an application ends connections.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Close code from 3000 to 4999.
+    pub code: u16,
+    /// Text of the close frame: not empty, no JSON, at most `limits::CLOSE_REASON_BYTES_MAX`.
+    pub reason: Box<str>,
+    /// Client ids of connections that are not ended.
+    pub spared: Vec<String>,
+}
+
+/// What becomes of a connection's expiry.
+#[derive(Debug, Clone, Default)]
+pub struct Renewal {
+    /// It is over now.
+    pub is_expired: bool,
+    /// Unix seconds at which it expires; `None` for never.
+    pub expires_at: Option<i64>,
+    /// JSON that others see as the client's `conn_info` from now on.
+    pub info: Option<Box<str>>,
+}
+
+/// What is done with a connection.
+#[derive(Debug)]
+pub(super) enum Deed {
+    /// It becomes a member of the room, in this namespace.
+    Subscribe(Box<str>, u16, Grant),
+    /// It is no member of the room any more.
+    Unsubscribe(Box<str>),
+    Disconnect(Ending),
+    Refresh(Renewal),
+}
+
+impl Deed {
+    /// The room that it is about.
+    fn room(&self) -> Option<&str> {
+        match self {
+            Deed::Subscribe(room, ..) | Deed::Unsubscribe(room) => Some(room),
+            Deed::Disconnect(_) | Deed::Refresh(_) => None,
+        }
+    }
+}
+
+/// What came of an order so far, and who is told in the end.
+#[derive(Default)]
+struct Progress {
+    failure: Option<ErrorCode>,
+    tell: Option<Tell<()>>,
+}
+
+/// Something that is done with every connection of a user, or with one of them.
+pub struct Order {
+    /// `None`: whoever has this client id.
+    user: Option<User>,
+    client: Option<ClientText>,
+    deed: Deed,
+    progress: Mutex<Progress>,
+}
+
+impl Order {
+    /// To do `deed` with the connections of `user`, or with that of `client` alone; without either it
+    /// is for nobody.
+    pub(super) fn new(user: Option<User>, client: Option<ClientText>, deed: Deed, tell: Tell<()>) -> Self {
+        let progress = Mutex::new(Progress { failure: None, tell: Some(tell) });
+        Order { user, client, deed, progress }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note that it could not be obeyed everywhere; the first reason is told.
+    fn fail(&self, code: ErrorCode) {
+        self.progress().failure.get_or_insert(code);
+    }
+}
+
+impl Drop for Order {
+    fn drop(&mut self) {
+        let progress = std::mem::take(&mut *self.progress());
+        if let Some(tell) = progress.tell {
+            tell(progress.failure.map_or(Ok(()), Err));
+        }
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order").field("deed", &self.deed).finish_non_exhaustive()
+    }
+}
+
+/// A shard's walk over its connections.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// The orders of the walk that is under way.
+    orders: Vec<Arc<Order>>,
+    /// Their places by `User::identity`.
+    by_user: HashMap<usize, Vec<usize>>,
+    /// Places of those that name a client and no user.
+    by_client: HashMap<ClientText, Vec<usize>>,
+    next_key: Key,
+    /// For the next walk.
+    waiting: Vec<Arc<Order>>,
+    /// The shard has told itself to go on.
+    is_scheduled: bool,
+}
+
+impl Walk {
+    /// Begins to walk for the orders that wait.
+    fn begin(&mut self) {
+        self.next_key = 0;
+        self.orders = std::mem::take(&mut self.waiting);
+        for (place, order) in self.orders.iter().enumerate() {
+            match (&order.user, order.client) {
+                (Some(user), _) => self.by_user.entry(user.identity()).or_default().push(place),
+                (None, Some(client)) => self.by_client.entry(client).or_default().push(place),
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        *self = Walk { waiting, ..Walk::default() };
+    }
+}
+
+/// A subscription that an application gives and that waits for the committer to say where the room's
+/// stream is.
+#[derive(Debug)]
+pub(super) struct Giving {
+    /// The room, which is held open.
+    pub index: RoomIndex,
+    order: Arc<Order>,
+    join: Join,
+    is_recoverable: bool,
+    since: Option<Since>,
+}
+
+impl Rooms {
+    /// Takes in an order; its walk begins in a later turn.
+    pub(super) fn take_order(&mut self, order: Arc<Order>) {
+        self.walk.waiting.push(order);
+    }
+
+    /// Makes sure that a walk goes on in the next turn.
+    pub(super) fn schedule_walk(&mut self) {
+        let has_work = !self.walk.orders.is_empty() || !self.walk.waiting.is_empty();
+        if has_work && !self.walk.is_scheduled {
+            self.walk.is_scheduled = true;
+            self.links.send(self.links.me(), Event::WalkOn, 0);
+        }
+    }
+
+    /// Walks over the next slice of connections.
+    pub(super) fn walk_on(&mut self, io: &mut Io<Peer>) {
+        self.walk.is_scheduled = false;
+        if self.walk.orders.is_empty() {
+            self.walk.begin();
+        }
+        let last_key = io.keys_end().min(self.walk.next_key.saturating_add(SLICE_KEYS));
+        let mut obeyed = 0;
+        while self.walk.next_key < last_key && obeyed < SLICE_ORDERS {
+            let key = self.walk.next_key;
+            self.walk.next_key += 1;
+            if !io.is_open(key) {
+                continue;
+            }
+            for order in self.orders_for(io, key) {
+                obeyed += 1;
+                self.obey(io, key, &order);
+            }
+        }
+        if self.walk.next_key >= io.keys_end() {
+            self.walk.end();
+        }
+    }
+
+    /// The orders of this walk that are for connection `key`, in their order.
+    fn orders_for(&self, io: &mut Io<Peer>, key: Key) -> Vec<Arc<Order>> {
+        let walk = &self.walk;
+        let id = io.id(key);
+        let user = io.peer(key).user.as_ref().map(User::identity);
+        let mut places: Vec<usize> = Vec::new();
+        if let Some(theirs) = user.and_then(|user| walk.by_user.get(&user)) {
+            let is_meant = |place: &&usize| {
+                let client = walk.orders[**place].client;
+                client.is_none_or(|client| client == self.client_id(id).text())
+            };
+            places.extend(theirs.iter().filter(is_meant));
+        }
+        if !walk.by_client.is_empty()
+            && let Some(theirs) = walk.by_client.get(&self.client_id(id).text())
+        {
+            places.extend(theirs);
+            places.sort_unstable();
+        }
+        places.into_iter().map(|place| Arc::clone(&walk.orders[place])).collect()
+    }
+
+    /// Does with connection `key` what `order` says, or has it wait until that can be done.
+    pub(super) fn obey(&mut self, io: &mut Io<Peer>, key: Key, order: &Arc<Order>) {
+        if !io.is_open(key) || !io.peer(key).has(CONNECTED) {
+            return;
+        }
+        self.send_replies(io);
+        match &order.deed {
+            Deed::Disconnect(ending) => self.throw_out(io, key, ending),
+            deed if self.must_order_wait(io, key, deed.room()) => self.hold_order(key, order),
+            Deed::Subscribe(room, namespace, grant) => self.give(io, key, order, room, *namespace, grant),
+            Deed::Unsubscribe(room) => {
+                if let Some(index) = self.index_if_member(io.peer(key), room) {
+                    self.end_subscription(io, key, index, Unsubscribe::Server);
+                }
+            }
+            Deed::Refresh(renewal) => self.renew(io, key, renewal),
+        }
+    }
+
+    fn throw_out(&mut self, io: &mut Io<Peer>, key: Key, ending: &Ending) {
+        let client = self.client_id(io.id(key)).text();
+        if !ending.spared.iter().any(|spared| spared.as_bytes() == client) {
+            io.close_saying(key, CloseReason::Application(ending.code), &ending.reason);
+        }
+    }
+
+    fn renew(&mut self, io: &mut Io<Peer>, key: Key, renewal: &Renewal) {
+        let Ok(ttl_s) = ttl(renewal.expires_at, io.unix_s()) else {
+            self.disconnect(io, key, Disconnect::ConnectionExpired);
+            return;
+        };
+        if renewal.is_expired {
+            self.disconnect(io, key, Disconnect::ConnectionExpired);
+            return;
+        }
+        let peer = io.peer(key);
+        peer.expires_at = unix_u32(renewal.expires_at);
+        if renewal.info.is_some() {
+            peer.more_mut().conn_info.clone_from(&renewal.info);
+        }
+        self.watch_expiry(io, key);
+        let mut text = Vec::new();
+        push::refresh(&mut text, ttl_s);
+        io.send(key, TEXT, &text);
+    }
+
+    /// Subscribes a client to `room`, unless it is subscribed already.
+    fn give(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        order: &Arc<Order>,
+        room: &str,
+        namespace: u16,
+        grant: &Grant,
+    ) {
+        if self.index_if_member(io.peer(key), room).is_some() {
+            return;
+        }
+        let subscriptions = io.peer(key).subscriptions().len() + self.joining(io, key);
+        if subscriptions >= self.shared.settings.channel_limit {
+            return order.fail(ErrorCode::LimitExceeded);
+        }
+        let options = self.shared.options(namespace);
+        let asks = Asks { positioned: false, recoverable: grant.since.is_some() };
+        let follows = follows(options, &grant.options, asks, false);
+        let expires_at = unix_u32(grant.expires_at);
+        let wish = Wish { join_leave: false, expires_at };
+        let join = Join::new(options, grant.options.clone(), wish).by_server();
+        let is_recoverable = follows == Follows::Recovery;
+        let since = grant.since.filter(|_| is_recoverable);
+        let ask = (follows != Follows::Nothing).then(|| self.ask_position(room, options, since));
+        let index = self.open(room, namespace);
+        let Some(ask) = ask else {
+            self.tell_subscribed(io, key, index, grant, None, &[]);
+            self.join(io, key, index, join);
+            return self.watch_expiry(io, key);
+        };
+        self.members.hold(index);
+        let giving = Giving { index, order: Arc::clone(order), join, is_recoverable, since };
+        match self.ask(io, key, 0, ask, false, What::Give(Box::new(giving))) {
+            Ok(()) => self.hold_for_room(io, key, index),
+            Err(_) => {
+                self.release(index);
+                order.fail(ErrorCode::TooManyRequests);
+            }
+        }
+    }
+
+    /// The committer has said where the stream is: from here on the client is a member.
+    pub(super) fn given(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        giving: Giving,
+        answer: Result<Reply, ErrorCode>,
+    ) {
+        let Giving { index, order, join, is_recoverable, since } = giving;
+        let (position, recovered, publications) = match answer {
+            Ok(Reply::Subscribed { position, recovered, publications }) => {
+                (position, recovered, publications)
+            }
+            Ok(_) => unreachable!("asked for a position"),
+            Err(code) => return order.fail(code),
+        };
+        let Deed::Subscribe(_, _, grant) = &order.deed else { unreachable!("it gives a subscription") };
+        let place = place(&position, since.map(|since| since.offset).filter(|_| recovered));
+        self.send_replies(io);
+        self.tell_subscribed(io, key, index, grant, Some((place, is_recoverable)), &publications);
+        self.join(io, key, index, join);
+        self.watch_expiry(io, key);
+    }
+
+    /// Tells a client that it is subscribed; where, and whether it may come back to there, if it follows
+    /// the room's stream; and what it missed: JSON objects, separated by commas.
+    fn tell_subscribed(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        index: RoomIndex,
+        grant: &Grant,
+        follows: Option<(StreamPosition<'_>, bool)>,
+        missed: &[u8],
+    ) {
+        let quoted = &self.members.room(index).quoted;
+        let mut text = Vec::new();
+        let (position, is_recoverable) = follows.unzip();
+        let data = grant.options.data.as_deref();
+        push::subscribe(&mut text, quoted, is_recoverable.unwrap_or_default(), position, data);
+        let list = [b"[", missed, b"]"].concat();
+        // They were kept as they were encoded here.
+        let missed: Vec<&RawValue> = serde_json::from_slice(&list).expect("a list of publications is JSON");
+        for publication in &missed {
+            text.push(b'\n');
+            push::recovered(&mut text, quoted, publication.get());
+        }
+        let frame = io.frame(TEXT, 1 + missed.len() as u32, &text);
+        io.queue(key, frame);
+        io.flush_if_large();
+    }
+}
