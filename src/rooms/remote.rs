@@ -154,8 +154,14 @@ pub(super) struct Walk {
     /// Places of those that name a client and no user.
     by_client: HashMap<ClientText, Vec<usize>>,
     next_key: Key,
+    /// Connections that are still looked at in this turn.
+    keys_left: Key,
+    /// Orders that are still obeyed in this turn.
+    orders_left: usize,
     /// For the next walk.
     waiting: Vec<Arc<Order>>,
+    /// Of the walk that has ended in this turn. They are let go of when the turn has done what they began.
+    done: Vec<Arc<Order>>,
     /// The shard has told itself to go on.
     is_scheduled: bool,
 }
@@ -174,9 +180,36 @@ impl Walk {
         }
     }
 
-    fn end(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
-        *self = Walk { waiting, ..Walk::default() };
+    /// Begins this turn's slice, of a new walk if the last one has ended.
+    fn begin_slice(&mut self) {
+        self.is_scheduled = false;
+        self.keys_left = SLICE_KEYS;
+        self.orders_left = SLICE_ORDERS;
+        if self.orders.is_empty() {
+            self.begin();
+        }
+    }
+
+    /// The next key of this slice, if there is one below `keys_end`. With the last of all keys the
+    /// walk ends as soon as it is asked for one more.
+    fn next(&mut self, keys_end: Key) -> Option<Key> {
+        if self.next_key >= keys_end {
+            let waiting = std::mem::take(&mut self.waiting);
+            let done = std::mem::take(&mut self.orders);
+            *self = Walk { waiting, done, ..Walk::default() };
+            return None;
+        }
+        if self.keys_left == 0 || self.orders_left == 0 {
+            return None;
+        }
+        self.keys_left -= 1;
+        self.next_key += 1;
+        Some(self.next_key - 1)
+    }
+
+    /// Whether there is anything to do.
+    fn has_work(&self) -> bool {
+        !self.orders.is_empty() || !self.waiting.is_empty()
     }
 }
 
@@ -198,10 +231,10 @@ impl Rooms {
         self.walk.waiting.push(order);
     }
 
-    /// Makes sure that a walk goes on in the next turn.
+    /// Ends a turn: makes sure that a walk goes on in the next one.
     pub(super) fn schedule_walk(&mut self) {
-        let has_work = !self.walk.orders.is_empty() || !self.walk.waiting.is_empty();
-        if has_work && !self.walk.is_scheduled {
+        self.walk.done.clear();
+        if self.walk.has_work() && !self.walk.is_scheduled {
             self.walk.is_scheduled = true;
             self.links.send(self.links.me(), Event::WalkOn, 0);
         }
@@ -209,25 +242,15 @@ impl Rooms {
 
     /// Walks over the next slice of connections.
     pub(super) fn walk_on(&mut self, io: &mut Io<Peer>) {
-        self.walk.is_scheduled = false;
-        if self.walk.orders.is_empty() {
-            self.walk.begin();
-        }
-        let last_key = io.keys_end().min(self.walk.next_key.saturating_add(SLICE_KEYS));
-        let mut obeyed = 0;
-        while self.walk.next_key < last_key && obeyed < SLICE_ORDERS {
-            let key = self.walk.next_key;
-            self.walk.next_key += 1;
+        self.walk.begin_slice();
+        while let Some(key) = self.walk.next(io.keys_end()) {
             if !io.is_open(key) {
                 continue;
             }
             for order in self.orders_for(io, key) {
-                obeyed += 1;
+                self.walk.orders_left = self.walk.orders_left.saturating_sub(1);
                 self.obey(io, key, &order);
             }
-        }
-        if self.walk.next_key >= io.keys_end() {
-            self.walk.end();
         }
     }
 
@@ -392,5 +415,71 @@ impl Rooms {
         let frame = io.frame(TEXT, 1 + missed.len() as u32, &text);
         io.queue(key, frame);
         io.flush_if_large();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> Arc<Order> {
+        let deed = Deed::Refresh(Renewal::default());
+        Arc::new(Order::new(None, Some([b'0'; CLIENT_ID_TEXT_BYTES]), deed, Box::new(|_| {})))
+    }
+
+    #[test]
+    fn a_walk_looks_at_every_connection_once_and_at_few_in_one_turn() {
+        let mut walk = Walk { waiting: vec![order()], ..Walk::default() };
+        let keys_end = SLICE_KEYS * 2 + 5;
+        let mut seen = Vec::new();
+        let mut turns = 0;
+        while walk.has_work() {
+            walk.begin_slice();
+            let before = seen.len();
+            seen.extend(std::iter::from_fn(|| walk.next(keys_end)));
+            assert!(seen.len() - before <= SLICE_KEYS as usize);
+            turns += 1;
+        }
+        assert_eq!((seen, turns), ((0..keys_end).collect(), 3));
+    }
+
+    #[test]
+    fn a_turn_ends_early_when_many_orders_are_obeyed_in_it() {
+        let mut walk = Walk { waiting: vec![order()], ..Walk::default() };
+        walk.begin_slice();
+        for key in 0..SLICE_ORDERS {
+            assert_eq!(walk.next(SLICE_KEYS), Some(key as Key));
+            walk.orders_left -= 1;
+        }
+        assert_eq!(walk.next(SLICE_KEYS), None);
+        assert!(walk.has_work());
+        walk.begin_slice();
+        assert_eq!(walk.next(SLICE_KEYS), Some(SLICE_ORDERS as Key));
+    }
+
+    #[test]
+    fn orders_that_come_during_a_walk_wait_for_the_next() {
+        let mut walk = Walk { waiting: vec![order()], ..Walk::default() };
+        walk.begin_slice();
+        walk.next(2);
+        walk.waiting.push(order());
+        assert_eq!(walk.orders.len(), 1);
+        assert_eq!(std::iter::from_fn(|| walk.next(2)).collect::<Vec<_>>(), [1]);
+        walk.begin_slice();
+        assert_eq!((walk.orders.len(), walk.waiting.len(), walk.next(2)), (1, 0, Some(0)));
+    }
+
+    #[test]
+    fn what_came_of_an_order_is_told_when_nobody_has_it_any_more() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let tell: Tell<()> = Box::new(move |told| sender.send(told).unwrap());
+        let one = Arc::new(Order::new(None, None, Deed::Unsubscribe("a".into()), tell));
+        let two = Arc::clone(&one);
+        one.fail(ErrorCode::LimitExceeded);
+        drop(one);
+        assert!(receiver.try_recv().is_err());
+        two.fail(ErrorCode::Internal);
+        drop(two);
+        assert_eq!(receiver.try_recv(), Ok(Err(ErrorCode::LimitExceeded)));
     }
 }

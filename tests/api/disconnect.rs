@@ -24,6 +24,16 @@ fn all_connections_of_a_user_are_ended_but_those_that_are_spared() {
 }
 
 #[test]
+fn a_user_with_more_connections_than_a_shard_ends_in_one_turn_is_ended_whole() {
+    let server = server(1);
+    let mut theirs: Vec<Client> = (0..300).map(|_| server.client_as("42")).collect();
+    let mut other = server.client_as("43");
+    assert_eq!(succeed(&server, "disconnect", json!({ "user": "42" })), json!({}));
+    theirs.iter_mut().for_each(|client| client.expect_close(3503, "force disconnect"));
+    other.subscribe("room");
+}
+
+#[test]
 fn the_application_chooses_code_and_reason() {
     let server = server(1);
     for (code, reason) in [(3000, "over"), (3008, "slow"), (4001, "come back"), (4999, "banned: \"spam\" 🦀")]

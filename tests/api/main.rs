@@ -10,6 +10,7 @@ mod connections;
 mod disconnect;
 mod history;
 mod openapi;
+mod order;
 mod presence;
 mod publish;
 mod refresh;
