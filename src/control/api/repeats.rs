@@ -123,9 +123,8 @@ mod tests {
     async fn whoever_repeats_what_is_under_way_waits_for_it() {
         let repeats = Repeats::new();
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let one = ONE;
-        let first = repeats.once("a", "k", &one, async { receiver.await.unwrap() });
-        let second = repeats.once("a", "k", &one, async { panic!("published twice") });
+        let first = repeats.once("a", "k", &ONE, async { receiver.await.unwrap() });
+        let second = repeats.once("a", "k", &ONE, async { panic!("published twice") });
         let finish = async { sender.send(at(3)).unwrap() };
         let (first, second, ()) = tokio::join!(first, second, finish);
         assert_eq!((first, second), (at(3), at(3)));
