@@ -18,6 +18,9 @@ class ApiServer(Case):
         [http_api]
         key = "{API_KEY}"
         [client]
+        # An expired connection ends when its next ping is due.
+        ping_interval_ms = 2000
+        pong_timeout_ms = 1900
         expired_close_delay_ms = 0
         [client.token]
         hmac_secret_key = "{KEY}"
