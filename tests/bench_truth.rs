@@ -86,6 +86,11 @@ fn numbers_that_nothing_can_hold_are_refused_and_never_a_panic() {
         (format!("slow --target ws://127.0.0.1:9/ --members {most} --rooms 2"), "need"),
         (format!("storm --target ws://127.0.0.1:9/ --connections {most} --stayers 10"), "need"),
         (format!("fanout --target ws://127.0.0.1:9/ --members {most}"), "need"),
+        (format!("publish --target ws://127.0.0.1:9/ --members {most}"), "need"),
+        (format!("publish --target ws://127.0.0.1:9/ --connections {most}"), "at most"),
+        (format!("recover --target ws://127.0.0.1:9/ --connections {most}"), "need"),
+        (format!("recover --target ws://127.0.0.1:9/ --connections {most} --rooms {most}"), "--rooms"),
+        (format!("storm --history --target ws://127.0.0.1:9/ --rooms {most}"), "--rooms"),
         (format!("idle --connections 3 --hold {most}"), "--hold"),
         ("fanout --members 3 --payload-bytes 1048576".to_owned(), "--payload-bytes 1048576: at most"),
     ] {

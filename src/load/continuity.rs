@@ -19,6 +19,9 @@ use super::dialect::{Join, sequence};
 /// What is wrong with a room that keeps nothing.
 const NO_HISTORY: &str = "the server says that this room keeps no history to recover from";
 
+/// Rooms whose streams are followed at most: each is some bytes of the generator's memory.
+const ROOMS_MAX: u64 = 100_000_000;
+
 /// Whether connections join so that they can recover.
 #[derive(Debug, Clone, Default)]
 pub enum Recovery {
@@ -72,12 +75,19 @@ pub struct Streams {
 
 impl Streams {
     /// Streams of `rooms` rooms that nobody has seen.
-    pub fn new(rooms: u64) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// There are more than [`ROOMS_MAX`].
+    pub fn new(rooms: u64) -> Result<Self, String> {
+        if rooms > ROOMS_MAX {
+            return Err(format!("--rooms {rooms}: at most {ROOMS_MAX} can be followed"));
+        }
+        Ok(Self {
             epochs: (0..rooms).map(|_| OnceLock::new()).collect(),
             missed: OnceLock::new(),
             wrong: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Says what connections that come back must be given; where it is not said, only gaps are found.
@@ -293,7 +303,7 @@ mod tests {
 
     /// Two rooms, and connection 1, which is in the second, at offset 4.
     fn joined() -> (Continuity, u32) {
-        let (mut continuity, mut next) = (Continuity::new(Arc::new(Streams::new(2))), 0);
+        let (mut continuity, mut next) = (Continuity::new(Arc::new(Streams::new(2).unwrap())), 0);
         continuity.joined(br#"{"id":1,"connect":{"client":"a","ping":25}}"#, 1, &mut next);
         assert_eq!(next, 0);
         continuity.joined(FIRST.as_bytes(), 1, &mut next);
@@ -347,7 +357,7 @@ mod tests {
             assert_eq!(next, after);
         }
         assert_eq!(continuity.found.wrong.values().sum::<u64>(), 2, "{:?}", continuity.found);
-        let (mut plain, mut never) = (Continuity::new(Arc::new(Streams::new(1))), 0);
+        let (mut plain, mut never) = (Continuity::new(Arc::new(Streams::new(1).unwrap())), 0);
         plain.joined(br#"{"id":2,"subscribe":{}}"#, 0, &mut never);
         assert!(plain.found.wrong.contains_key(NO_HISTORY) && never == 0);
         assert_eq!(plain.streams.wrong(), 1);

@@ -106,11 +106,12 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     let members = options.connections.saturating_add(options.stayers);
     let server = Server::of(common, members)?;
     let threads = common.threads.map_or_else(|| super::fleet::Fleet::threads_needed(members), Ok)?;
+    let streams = common.keep.as_ref().map(|_| Streams::new(options.rooms)).transpose()?;
     let plan = SteadyPlan {
         chosen: Chosen::From(options.stayers),
         at_once_max: Some(options.at_once.div_ceil(threads) as usize),
         retry_after: Some(RETRY_AFTER),
-        recovery: common.keep.is_some().then(|| Recovery::Followed(Arc::new(Streams::new(options.rooms)))),
+        recovery: streams.map(|streams| Recovery::Followed(Arc::new(streams))),
         ..SteadyPlan::new(options.rooms, members, 1, options.payload_bytes)
     };
     let steady = Steady::open(common, plan, &server, &sender, &notices)?;

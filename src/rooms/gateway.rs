@@ -278,3 +278,67 @@ impl Gateway {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::rooms::Settings;
+    use crate::shard::Seat;
+
+    /// A gateway to one shard that never looks into its inbox, which is full with one event, and to a
+    /// committer that takes `queue_bytes_max`.
+    fn gateway(queue_bytes_max: usize) -> (Gateway, Seat<Event>) {
+        let kept = NamespaceOptions { history_size: 1, history_ttl_ms: 1, ..NamespaceOptions::default() };
+        let settings = Settings {
+            without_namespace: NamespaceOptions { presence: true, ..NamespaceOptions::default() },
+            namespaces: vec![("kept".to_owned(), kept)],
+            ..Settings::default()
+        };
+        let shared = Arc::new(Shared::new(settings, 1).unwrap());
+        shared.directory.enter("room", 0, 0);
+        let (seat, inbox) = Seat::new(1).unwrap();
+        let links = Links::of_no_shard(Arc::new([inbox]));
+        (Gateway::new(shared, links, committer::channel(queue_bytes_max).0), seat)
+    }
+
+    /// What `ask` tells at once; `None` if it is to be told later.
+    fn told<T: Send + 'static>(ask: impl FnOnce(Tell<T>)) -> Option<Result<T, ErrorCode>> {
+        let (sender, receiver) = mpsc::channel();
+        // The receiver is gone when it is told too late.
+        ask(Box::new(move |answer| {
+            let _ = sender.send(answer);
+        }));
+        receiver.try_recv().ok()
+    }
+
+    fn publish() -> Publish {
+        Publish { body: Bytes::from_static(b"\"data\":1"), version: None, skips_history: false }
+    }
+
+    #[test]
+    fn what_a_shard_cannot_take_in_is_refused_but_not_who_is_to_be_thrown_out() {
+        let (gateway, _seat) = gateway(0);
+        let publish = || told(|tell| gateway.publish("room", publish(), tell));
+        assert_eq!(publish(), Some(Ok(None)));
+        assert_eq!(publish(), Some(Err(ErrorCode::TooManyRequests)));
+        let presence = told(|tell| gateway.presence("room", Question::Stats, tell));
+        assert_eq!(presence, Some(Err(ErrorCode::TooManyRequests)));
+        gateway.shared.users.enter("42", 0).unwrap();
+        let whom = Whom { user: "42", ..Whom::default() };
+        assert_eq!(told(|tell| gateway.refresh(whom, Renewal::default(), tell)), None, "it is on its way");
+        let nobody = Whom { user: "43", ..Whom::default() };
+        assert_eq!(told(|tell| gateway.refresh(nobody, Renewal::default(), tell)), Some(Ok(())));
+    }
+
+    #[test]
+    fn what_the_committer_cannot_take_in_is_refused() {
+        let (full, _seat) = gateway(0);
+        let published = told(|tell| full.publish("kept:room", publish(), tell));
+        assert_eq!(published, Some(Err(ErrorCode::TooManyRequests)));
+        let read = told(|tell| full.history("kept:room", None, None, false, tell));
+        assert_eq!(read.map(|read| read.map(drop)), Some(Err(ErrorCode::TooManyRequests)));
+        assert_eq!(told(|tell| full.clear("kept:room", tell)), Some(Err(ErrorCode::TooManyRequests)));
+    }
+}

@@ -159,6 +159,21 @@ fn a_publish_that_failed_is_not_remembered_by_its_key() {
 }
 
 #[test]
+fn what_the_disk_does_not_take_is_told_and_rooms_without_history_go_on() {
+    let config = crate::caller::config().replace("durability = 'memory'\n", "");
+    let server = Server::start(&format!("store.disk_free_bytes_min = {}\n{config}", i64::MAX));
+    let with_key = json!({ "channel": "room", "data": 1, "idempotency_key": "k" });
+    for _ in 0..2 {
+        fail(&server, "publish", with_key.clone(), 100, "internal server error");
+    }
+    assert_eq!(succeed(&server, "publish", json!({ "channel": "live:room", "data": 1 })), json!({}));
+    let batch = json!({ "channels": ["room", "live:room"], "data": 1 });
+    let responses = succeed(&server, "broadcast", batch)["responses"].take();
+    let refused = json!({ "error": { "code": 100, "message": "internal server error" } });
+    assert_eq!(responses, json!([refused, { "result": {} }]));
+}
+
+#[test]
 fn an_older_version_is_dropped_and_told_where_the_room_is() {
     let server = server(1);
     let version = |number: u64, epoch: &str| {

@@ -74,7 +74,7 @@ pub struct PublishArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Rooms, published to in turn
-    #[arg(long, value_name = "R", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "R", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     rooms: u64,
     /// Members of each room
     #[arg(long, value_name = "M", default_value_t = 0)]
@@ -133,7 +133,7 @@ pub struct RecoverArgs {
     #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     rooms: u64,
     /// Messages published to each room while they are away
-    #[arg(long, value_name = "K", default_value_t = 10)]
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     missed: u64,
     /// Connects per second of those that come back [default: as fast as --at-once lets them]
     #[arg(long, value_name = "C", value_parser = rate)]

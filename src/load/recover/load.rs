@@ -83,7 +83,7 @@ fn measure(
 ) -> Result<RecoverReport, String> {
     let common = &options.common;
     let threads = common.threads.map_or_else(|| Fleet::threads_needed(options.connections), Ok)?;
-    let streams = Arc::new(Streams::new(options.rooms));
+    let streams = Arc::new(Streams::new(options.rooms)?);
     let script = |rooms| Script::new(Arc::clone(&common.dialect), rooms, Identity::Anonymous, &server.target);
     let members =
         script(Rooms::Spread(options.rooms))?.with_recovery(Recovery::Followed(Arc::clone(&streams)))?;
