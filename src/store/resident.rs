@@ -55,6 +55,15 @@ impl<V> Resident<V> {
         self.rooms.peek_mut(name)
     }
 
+    /// Bytes that each room may take if all are to stay, once there is little space left for more.
+    ///
+    /// Many rooms that are published to in turn then keep fewer publications each. Otherwise the room
+    /// that goes would be the very one that is needed next, and each publish would read it from the disk.
+    pub(super) fn share(&self) -> Option<usize> {
+        let is_tight = self.bytes > self.bytes_max - self.bytes_max / 8;
+        is_tight.then(|| self.bytes_max / 8 * 7 / self.rooms.len().max(1))
+    }
+
     /// Adds a room that takes `bytes`.
     pub(super) fn insert(&mut self, name: Arc<str>, room: V, bytes: usize) {
         self.bytes += bytes;

@@ -317,9 +317,15 @@ impl Embedded {
         Ok(bodies)
     }
 
-    /// Bytes that one room's publications may take in memory.
+    /// Bytes that the publications of a room may take in memory that is read from.
     fn recent_bytes_max(&self) -> usize {
         self.options.cache_bytes_max / 8
+    }
+
+    /// The same for a room that is published to, whose publications need not all be in memory.
+    fn appended_bytes_max(&self) -> usize {
+        let share = self.rooms.share().map(|share| share.saturating_sub(ROOM_BYTES));
+        share.map_or(self.recent_bytes_max(), |share| share.min(self.recent_bytes_max()))
     }
 
     /// Drops the rooms that were out of use for longest, but none of which something is staged.

@@ -30,7 +30,7 @@ impl Store for Embedded {
         body: &Bytes,
         version: Option<&Version>,
     ) -> Result<Option<Position>, StoreError> {
-        let bytes_max = self.recent_bytes_max();
+        let bytes_max = self.appended_bytes_max();
         self.enter(room, keep, now_ms, Enter::Make)?;
         let room = self.rooms.get(room).expect("entered");
         let before = room.bytes();

@@ -104,3 +104,24 @@ fn an_ordinary_publish_is_one_insert() {
     let key = 2 + "room".len() + 8 + 8;
     assert_eq!(count(&stats.written_bytes) - before, (key + 8 + "second".len()) as u64);
 }
+
+#[test]
+fn rooms_that_are_published_to_in_turn_stay_in_memory_with_fewer_publications_each() {
+    let scratch = Scratch::new("in-turn");
+    let mut store = open(scratch.path());
+    let body = "x".repeat(200);
+    let mut publish_to_all = |times: usize| {
+        for _ in 0..times {
+            for room in 0..500 {
+                append(&mut store, &format!("room-{room}"), &body).unwrap();
+            }
+            store.commit().unwrap();
+        }
+        count(&store.stats().reads)
+    };
+    let reads = publish_to_all(1);
+    assert_eq!(publish_to_all(30), reads, "no room had to be read again");
+    assert_eq!(count(&store.stats().rooms_resident), 500);
+    assert!(count(&store.stats().resident_bytes) <= OPTIONS.cache_bytes_max as u64);
+    assert_eq!(kept(&mut store, "room-7").1.len(), 31);
+}
