@@ -275,3 +275,58 @@ fn a_room_in_memory_recovers_too_and_begins_anew_after_a_restart() {
     assert_eq!(result.get("recovered"), None);
     assert_ne!(result["epoch"], epoch);
 }
+
+#[test]
+fn an_answer_is_never_longer_than_a_connection_can_take() {
+    let server = Server::start(KEPT);
+    let mut client = server.client();
+    let epoch = client.subscribe("room")["epoch"].clone();
+    client.unsubscribe("room");
+    // Ten of these are more than half of a backlog.
+    let long = "x".repeat(60_000);
+    for _ in 0..10 {
+        client.publish("room", json!(long));
+    }
+    let all = history(&mut client, json!({ "channel": "room", "limit": -1 }));
+    assert_eq!(offsets(&all), (1..=8).collect::<Vec<_>>());
+    let newest = history(&mut client, json!({ "channel": "room", "limit": -1, "reverse": true }));
+    assert_eq!(offsets(&newest), (3..=10).rev().collect::<Vec<_>>());
+    let rest = history(&mut client, json!({ "channel": "room", "limit": -1, "since": { "offset": 8 } }));
+    assert_eq!(offsets(&rest), [9, 10]);
+    assert_eq!(offsets(&recover(&mut server.client(), 2, &epoch)), (3..=10).collect::<Vec<_>>());
+    assert_eq!(recover(&mut server.client(), 1, &epoch).get("recovered"), None, "it is told, not closed");
+}
+
+#[test]
+fn a_client_has_a_bounded_number_of_questions_waiting() {
+    let server = Server::start(KEPT);
+    let mut client = server.client();
+    client.publish("room", json!(1));
+    let ask = |id: u32| json!({ "id": id, "history": { "channel": "room", "limit": 1 } }).to_string();
+    client.send((1000..1400).map(ask).collect::<Vec<_>>().join("\n"));
+    let answers: Vec<_> = (1000..1400).map(|_| client.receive()).collect();
+    let refused = answers.iter().filter(|answer| answer["error"]["code"] == json!(111)).count();
+    assert!((1..=400 - 128).contains(&refused), "{refused} refused");
+    history(&mut client, json!({ "channel": "room" }));
+}
+
+#[test]
+fn who_follows_a_stream_that_begins_anew_is_unsubscribed_and_who_does_not_goes_on() {
+    // Rooms in memory are forgotten when others need it.
+    let small = KEPT.replace("force_recovery = true", "durability = 'memory'\nallow_recovery = true");
+    let server = Server::start(&small.replacen("[channel", "store.cache_bytes_max = 65536\n[channel", 1));
+    let mut publisher = server.client();
+    let mut follower = server.client();
+    let first = follower.succeed("subscribe", json!({ "channel": "room", "recoverable": true }));
+    let mut listener = server.client();
+    assert_eq!(listener.subscribe("room"), json!({}));
+    for room in 0..200 {
+        publisher.publish(&format!("other-{room}"), json!("x".repeat(1_000)));
+    }
+    publisher.publish("room", json!("anew"));
+    assert_eq!(listener.next_data("room"), json!("anew"));
+    let push = &follower.receive()["push"];
+    assert_eq!(push["unsubscribe"], json!({ "code": 2500, "reason": "insufficient state" }));
+    let again = follower.succeed("subscribe", json!({ "channel": "room", "recoverable": true }));
+    assert_ne!(again["epoch"], first["epoch"]);
+}

@@ -147,6 +147,47 @@ fn a_personal_room_is_nobody_elses() {
 }
 
 #[test]
+fn a_personal_room_is_closed_to_others_whatever_its_namespace_allows() {
+    let server = Server::start(&format!(
+        "{WITH_TOKENS}client.subscribe_to_user_personal_channel.enabled = true\n{KEPT}"
+    ));
+    let mut bob = server.client_as("bob");
+    bob.fail("subscribe", json!({ "channel": "#ann" }), 103, "permission denied");
+    bob.subscribe("lobby");
+    bob.fail("subscribe", json!({ "channel": "#bob" }), 105, "already subscribed");
+    bob.fail(
+        "rpc",
+        json!({ "method": "unread", "data": { "channels": ["#ann"] } }),
+        103,
+        "permission denied",
+    );
+}
+
+#[test]
+fn a_personal_room_that_the_token_lists_too_is_as_recoverable() {
+    let server = with_personal_rooms();
+    let mut client = server.upgrade();
+    let claims = json!({ "sub": "ann", "channels": ["own:#ann"] });
+    let connected = client.connect(json!({ "token": token(&claims) }));
+    assert_eq!(connected["subs"]["own:#ann"]["recoverable"], json!(true));
+}
+
+#[test]
+fn a_call_behind_a_subscribe_counts_its_room() {
+    let options = "[channel.without_namespace]\nhistory_size = 10\nhistory_ttl = '1h'\nforce_recovery = true\n\
+                   allow_history_for_subscriber = true\n";
+    let server = Server::start(&format!("{WITH_TOKENS}{options}"));
+    let mut ann = server.client_as("ann");
+    let room = token(&json!({ "sub": "ann", "channel": "room" }));
+    let subscribe = json!({ "id": 10, "subscribe": { "channel": "room", "token": room } });
+    let unread = json!({ "id": 11, "rpc": { "method": "unread", "data": { "channels": ["room", "room"] } } });
+    ann.send(format!("{subscribe}\n{unread}"));
+    assert_eq!(ann.receive()["id"], json!(10));
+    let counts = json!({ "channels": { "room": { "unread": 0, "offset": 0, "read": 0 } } });
+    assert_eq!(ann.receive(), json!({ "id": 11, "rpc": { "data": counts } }));
+}
+
+#[test]
 fn commands_behind_a_connect_that_waits_are_answered_after_it() {
     let server = with_personal_rooms();
     let mut client = server.upgrade();

@@ -50,13 +50,20 @@ const STORE: [Exposed<StoreStats>; 12] = [
 ];
 
 /// What the committer counts.
-const COMMITTER: [Exposed<Gauge>; 3] = [
+const COMMITTER: [Exposed<Gauge>; 4] = [
     counter("committer_rounds", "Rounds of the committer, each with at most one batch", |gauge| {
         &gauge.rounds
     }),
-    counter("committer_late", "Asks dropped because they waited longer than commit_timeout_ms", |gauge| {
-        &gauge.late
-    }),
+    counter(
+        "committer_late",
+        "Asks that were not done because they had waited longer than commit_timeout_ms",
+        |gauge| &gauge.late,
+    ),
+    counter(
+        "committer_overdue",
+        "Clients that got error 100 because they had waited commit_timeout_ms",
+        |gauge| &gauge.overdue,
+    ),
     counter("committer_failed_rounds", "Rounds whose batch failed", |gauge| &gauge.failed_commits),
 ];
 

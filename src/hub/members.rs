@@ -24,23 +24,37 @@ use crate::hub::{Room, RoomId};
 /// Index of a room among those that have members in the shard. Reused when the room has no more.
 pub type RoomIndex = u32;
 
-/// Set in a member that wants to be told who joins and leaves. Keys are below 2³¹.
+/// Set in a member that wants to be told who joins and leaves. Keys are below 2³⁰.
 const WANTS_JOIN_LEAVE: u32 = 1 << 31;
 
-/// One member: the connection's key and whether it wants join and leave pushes.
+/// Set in a member that follows the room's stream.
+const FOLLOWS: u32 = 1 << 30;
+
+/// One member: the connection's key, whether it wants join and leave pushes, and whether it knows
+/// where it is in the room's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member(u32);
 
 impl Member {
     /// The member with connection `key`.
     pub fn new(key: Key, wants_join_leave: bool) -> Self {
-        assert!(key < WANTS_JOIN_LEAVE, "slab keys are below 2^31");
+        assert!(key < FOLLOWS, "slab keys are below 2^30");
         Member(if wants_join_leave { key | WANTS_JOIN_LEAVE } else { key })
+    }
+
+    /// The same member, following the room's stream if `follows`.
+    pub fn following(self, follows: bool) -> Self {
+        Member(if follows { self.0 | FOLLOWS } else { self.0 })
     }
 
     /// The member's connection.
     pub fn key(self) -> Key {
-        self.0 & !WANTS_JOIN_LEAVE
+        self.0 & !(WANTS_JOIN_LEAVE | FOLLOWS)
+    }
+
+    /// Whether it knows where it is in the room's stream.
+    pub fn follows(self) -> bool {
+        self.0 & FOLLOWS != 0
     }
 
     /// Whether it is told who joins and leaves.
@@ -173,12 +187,16 @@ mod tests {
         let mut members = Members::default();
         let index = members.open(directory.enter("a", 0, 0));
         for key in 10..14 {
-            members.add(index, Member::new(key, key == 13));
+            members.add(index, Member::new(key, key == 13).following(key == 12));
         }
         let (moved, closed) = members.remove(index, 1);
         assert_eq!(moved.map(|member| (member.key(), member.wants_join_leave())), Some((13, true)));
         assert!(closed.is_none());
         assert_eq!(members.of(index).iter().map(|member| member.key()).collect::<Vec<_>>(), [10, 13, 12]);
+        assert_eq!(
+            members.of(index).iter().map(|member| member.follows()).collect::<Vec<_>>(),
+            [false, false, true]
+        );
         assert!(members.remove(index, 2).0.is_none(), "nobody moves when the last one leaves");
     }
 

@@ -86,12 +86,15 @@ impl Rooms {
         claims: &ConnectionClaims,
         request: &ConnectRequest<'_>,
     ) -> Result<Vec<Planned>, Failure> {
-        let listed = claims.server_subs.iter().map(|(name, granted)| (name.clone(), granted.clone()));
-        // A personal room with history is recoverable whatever its namespace says of other rooms.
-        let own = SubOptions { force_recovery: Some(true), ..SubOptions::default() };
-        let personal = self.shared.personal_room(&claims.user);
-        let personal = personal.filter(|name| claims.server_subs.iter().all(|(other, _)| other != name));
-        let planned: Vec<_> = listed.chain(personal.map(|name| (name, own))).collect();
+        let mut planned = claims.server_subs.clone();
+        if let Some(name) = self.shared.personal_room(&claims.user) {
+            let at = planned.iter().position(|(other, _)| *other == name).unwrap_or(planned.len());
+            if at == planned.len() {
+                planned.push((name, SubOptions::default()));
+            }
+            // With a history it is recoverable whatever its namespace says of other rooms.
+            planned[at].1.force_recovery.get_or_insert(true);
+        }
         if planned.len() > self.shared.settings.channel_limit {
             return Err(Disconnect::ChannelLimit.into());
         }
@@ -111,7 +114,7 @@ impl Rooms {
         let asks = Asks { positioned: false, recoverable: since.is_some() };
         let follows = follows(options, &granted, asks, false);
         let data = granted.data.take();
-        let join = Join::new(options, granted, Wish::default());
+        let join = Join::new(options, granted, Wish::default()).following(follows);
         Ok(Planned { name, namespace, join, data, follows, since })
     }
 

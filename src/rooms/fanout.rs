@@ -106,13 +106,14 @@ impl Rooms {
         self.batches.recycle(pushes);
     }
 
-    /// Has the members of `room` begin anew, because what they have of its stream does not fit what
+    /// Has the members of `room` that follow its stream begin anew, because what they have of its stream does not fit what
     /// comes: a client subscribes again; one that the server subscribed connects again.
     pub(super) fn reset(&mut self, io: &mut Io<Peer>, room: RoomId) {
         self.send_batch_of(io, room);
         let Some(index) = self.members.index_of(room) else { return };
         let name = Arc::clone(self.members.room(index));
-        let members: Vec<_> = self.members.of(index).iter().map(|member| member.key()).collect();
+        let followers = self.members.of(index).iter().filter(|member| member.follows());
+        let members: Vec<_> = followers.map(|member| member.key()).collect();
         for key in members {
             let peer = io.peer(key);
             let is_personal =

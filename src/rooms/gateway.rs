@@ -57,6 +57,9 @@ pub struct Counts {
     pub members: usize,
 }
 
+/// Most bytes of publications in one answer with a history; whoever wants more asks again from there.
+const HISTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// The control plane's way to rooms.
 #[derive(Debug, Clone)]
 pub struct Gateway {
@@ -134,7 +137,10 @@ impl Gateway {
         }
         let kept = options.history_size as usize;
         let limit = limit.map_or(kept, |limit| limit.min(kept));
-        let ask = Ask::Of(Rooms::stream(channel.full(), options), Request::History { since, limit, reverse });
+        let ask = Ask::Of(
+            Rooms::stream(channel.full(), options),
+            Request::History { since, limit, bytes_max: HISTORY_BYTES_MAX, reverse },
+        );
         self.ask(ask, tell, |told| match told {
             Told::Answer(Answer::History { position, publications }) => (position, publications),
             _ => unreachable!("asked for a history"),

@@ -121,7 +121,7 @@ impl Rooms {
         }
         let goes_on = match protocol::parse_bytes(line) {
             Ok(command) if self.must_wait(io, key, &command) => {
-                let held = self.hold_back(key, line);
+                let held = self.hold_back(key, line, &command.method);
                 self.conclude(io, key, command.id, held)
             }
             Ok(command) => self.command(io, key, command),

@@ -67,15 +67,17 @@ pub struct Peer {
     /// When the connection expires, Unix seconds; 0 for never.
     pub(super) expires_at: u32,
     pub(super) flags: u8,
-    /// Presence questions to other shards that wait for their answers.
+    /// Presence questions that wait for the answers of shards.
     pub(super) questions: u8,
+    /// Questions about streams that wait for the committer's answers.
+    pub(super) asks: u8,
 }
 
 const _: () = assert!(size_of::<Peer>() <= 32);
 
 impl Default for Peer {
     fn default() -> Self {
-        Peer { user: None, more: None, single: NONE, expires_at: 0, flags: 0, questions: 0 }
+        Peer { user: None, more: None, single: NONE, expires_at: 0, flags: 0, questions: 0, asks: 0 }
     }
 }
 

@@ -14,10 +14,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::conn::{ConnectionId, Key};
 use crate::hub::RoomIndex;
-use crate::protocol::{Command, ErrorCode, Method, reply};
+use crate::protocol::{Command, Disconnect, ErrorCode, Method, reply};
 use crate::rooms::connecting::Connecting;
 use crate::rooms::peer::WAITING;
 use crate::rooms::remote::Giving;
@@ -167,7 +168,9 @@ impl Rooms {
         if held.connecting.is_some() {
             return !matches!(command.method, Method::Pong);
         }
-        self.waits_to_join(held, command.method.channel())
+        // A call may be about any room that the client is joining.
+        let is_call = matches!(command.method, Method::Rpc(_)) && !held.rooms.is_empty();
+        is_call || self.waits_to_join(held, command.method.channel())
     }
 
     /// Whether an order of the application, about `room` if it is about one, has to wait.
@@ -192,10 +195,14 @@ impl Rooms {
     /// # Errors
     ///
     /// 111: too many are held back.
-    pub(super) fn hold_back(&mut self, key: Key, line: &[u8]) -> Result<(), Failure> {
+    pub(super) fn hold_back(&mut self, key: Key, line: &[u8], method: &Method<'_>) -> Result<(), Failure> {
         let held = self.pending.held.entry(key).or_default();
         if held.line_bytes + line.len() > HELD_BYTES_MAX {
-            return Err(ErrorCode::TooManyRequests.into());
+            // An unsubscribe cannot fail, so whoever cannot be heard out comes back later.
+            return Err(match method {
+                Method::Unsubscribe(_) => Disconnect::TooManyRequests.into(),
+                _ => ErrorCode::TooManyRequests.into(),
+            });
         }
         held.line_bytes += line.len();
         held.lines.push(line.into());
@@ -276,6 +283,7 @@ impl Rooms {
     pub(super) fn refuse_overdue(&mut self, io: &mut Io<Peer>, after_ms: u64) {
         let before_ms = io.now_ms().saturating_sub(after_ms);
         while let Some(asked) = self.pending.take_older(before_ms) {
+            self.committer.gauge().overdue.fetch_add(1, Ordering::Relaxed);
             self.settle_asked(io, asked, Err(ErrorCode::Internal));
         }
         self.send_replies(io);
@@ -292,6 +300,9 @@ impl Rooms {
         let Asked { connection, command, what, .. } = asked;
         let key = connection.key;
         let is_there = io.peer_of(connection).is_some() && io.is_open(key);
+        if is_there && matches!(what, What::History | What::Read | What::Unread(_)) {
+            io.peer(key).asks -= 1;
+        }
         if self.replying_to != key {
             self.send_replies(io);
             self.replying_to = key;

@@ -28,7 +28,7 @@ use crate::shard::Io;
 const QUESTIONS_MAX: u8 = 16;
 
 /// Longest list of members in bytes. Half of the default backlog, so that it alone never closes one.
-const LIST_BYTES_MAX: usize = crate::limits::BACKLOG_BYTES_MAX / 2;
+const LIST_BYTES_MAX: usize = crate::limits::ANSWER_BYTES_MAX;
 
 /// The same for the control plane, which has no backlog: so much that a shard can still walk over
 /// the members without keeping everybody else waiting for long.

@@ -344,7 +344,7 @@ impl Rooms {
         let follows = follows(options, &grant.options, asks, false);
         let expires_at = unix_u32(grant.expires_at);
         let wish = Wish { join_leave: false, expires_at };
-        let join = Join::new(options, grant.options.clone(), wish).by_server();
+        let join = Join::new(options, grant.options.clone(), wish).following(follows).by_server();
         let is_recoverable = follows == Follows::Recovery;
         let since = grant.since.filter(|_| is_recoverable);
         let ask = (follows != Follows::Nothing).then(|| self.ask_position(room, options, since));

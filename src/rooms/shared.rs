@@ -90,6 +90,18 @@ impl Shared {
         Some(if namespace.is_empty() { format!("#{user}") } else { format!("{namespace}:#{user}") })
     }
 
+    /// Whether `channel` is some user's personal room.
+    pub(super) fn is_personal(&self, channel: &ChannelName<'_>) -> bool {
+        self.settings.personal_channel.as_deref().is_some_and(|namespace| {
+            let local = if namespace.is_empty() {
+                Some(channel.full())
+            } else {
+                channel.full().strip_prefix(namespace).and_then(|rest| rest.strip_prefix(':'))
+            };
+            local.is_some_and(|local| local.starts_with('#'))
+        })
+    }
+
     /// The options of a namespace.
     pub(super) fn options(&self, namespace: u16) -> &NamespaceOptions {
         &self.namespaces[namespace as usize].options

@@ -1,11 +1,14 @@
 //! Rooms with history as clients see them: who may follow and read a stream, the history command,
 //! and throng's own `read` and `unread`, which count what a user has not read.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::conn::Key;
 use crate::hub::NamespaceOptions;
+use crate::limits::ANSWER_BYTES_MAX;
 use crate::protocol::request::{HistoryRequest, RpcRequest};
 use crate::protocol::{ChannelName, ErrorCode, StreamPosition, SubOptions};
 use crate::rooms::pending::What;
@@ -13,6 +16,10 @@ use crate::rooms::shared::Allowed;
 use crate::rooms::{Failure, Peer, Rooms};
 use crate::shard::Io;
 use crate::store::{Ask, Position, Request, Since, Stream};
+
+/// Questions about streams that one connection may have waiting; one more gets error 111. As many as
+/// it may have rooms, by default.
+const ASKS_MAX: u8 = 128;
 
 impl Position {
     /// As the client protocol writes it.
@@ -111,8 +118,30 @@ impl Rooms {
         }
         let limit_max = self.shared.settings.history_max_publication_limit;
         let limit = usize::try_from(request.limit).map_or(limit_max, |limit| limit.min(limit_max));
-        let request = Request::History { since, limit, reverse: request.reverse };
-        self.ask(io, key, id, Ask::Of(Self::stream(channel.full(), options), request), false, What::History)
+        let bytes_max = ANSWER_BYTES_MAX;
+        let request = Request::History { since, limit, bytes_max, reverse: request.reverse };
+        self.question(io, key, id, Ask::Of(Self::stream(channel.full(), options), request), What::History)
+    }
+
+    /// Asks the committer something that may have it read the disk.
+    ///
+    /// # Errors
+    ///
+    /// 111: so many of the client's questions wait already, or too much of all.
+    fn question(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        ask: Ask,
+        what: What,
+    ) -> Result<(), Failure> {
+        if io.peer(key).asks >= ASKS_MAX {
+            return Err(ErrorCode::TooManyRequests.into());
+        }
+        self.ask(io, key, id, ask, false, what)?;
+        io.peer(key).asks += 1;
+        Ok(())
     }
 
     pub(super) fn rpc(
@@ -136,7 +165,7 @@ impl Rooms {
         let user = self.reader(io, key)?;
         let stream = self.readable(io, key, &request.channel)?;
         let ask = Ask::Of(stream, Request::Read { user, offset: request.offset });
-        self.ask(io, key, id, ask, false, What::Read)
+        self.question(io, key, id, ask, What::Read)
     }
 
     /// `unread`: counts what came to rooms behind the user's cursors.
@@ -152,10 +181,12 @@ impl Rooms {
         if request.channels.len() > self.shared.settings.channel_limit {
             return Err(ErrorCode::LimitExceeded.into());
         }
-        let streams = request.channels.iter().map(|channel| self.readable(io, key, channel));
+        // Each is answered once.
+        let channels: BTreeSet<_> = request.channels.iter().collect();
+        let streams = channels.into_iter().map(|channel| self.readable(io, key, channel));
         let streams = streams.collect::<Result<Vec<_>, _>>()?;
         let rooms = streams.iter().map(|stream| stream.room.clone()).collect();
-        self.ask(io, key, id, Ask::Unread { streams, user }, false, What::Unread(rooms))
+        self.question(io, key, id, Ask::Unread { streams, user }, What::Unread(rooms))
     }
 
     /// The name of a user who can have cursors: any but the anonymous one.
@@ -185,7 +216,7 @@ impl Rooms {
     }
 
     /// Whether `channel` is the personal room of the client's user.
-    fn is_own(&self, peer: &Peer, channel: &ChannelName<'_>) -> bool {
+    pub(super) fn is_own(&self, peer: &Peer, channel: &ChannelName<'_>) -> bool {
         self.shared.personal_room(peer.user_name()).is_some_and(|room| *room == *channel.full())
     }
 }

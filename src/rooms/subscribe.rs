@@ -32,6 +32,8 @@ pub(super) struct Join {
     announces: bool,
     /// The client is told who joins and leaves.
     wants_join_leave: bool,
+    /// The client knows where it is in the room's stream.
+    follows: bool,
     detail: Option<NewDetail>,
 }
 
@@ -45,6 +47,12 @@ struct NewDetail {
 }
 
 impl Join {
+    /// The same, of a client that follows the room's stream in this way.
+    pub(super) fn following(mut self, follows: Follows) -> Self {
+        self.follows = follows != Follows::Nothing;
+        self
+    }
+
     /// A subscription with what its token (`granted`) says over the namespace's options.
     pub(super) fn new(options: &NamespaceOptions, granted: SubOptions, wish: Wish) -> Self {
         let announces = granted.join_leave.unwrap_or(options.join_leave);
@@ -56,6 +64,7 @@ impl Join {
         Join {
             announces,
             wants_join_leave: announces && (is_told || wish.join_leave),
+            follows: false,
             detail: (!is_plain).then_some(NewDetail {
                 chan_info: granted.info,
                 expires_at,
@@ -138,7 +147,7 @@ impl Rooms {
             Wish { join_leave: request.join_leave && may_see, expires_at: unix_u32(claims.expires_at) };
         let mut granted = claims.options;
         let data = granted.data.take();
-        let join = Join::new(options, granted, wish);
+        let join = Join::new(options, granted, wish).following(follows);
         if follows != Follows::Nothing {
             let is_recoverable = follows == Follows::Recovery;
             let since =
@@ -219,8 +228,11 @@ impl Rooms {
     ) -> Result<SubscriptionClaims, Failure> {
         if token.is_empty() {
             let peer = io.peer(key);
-            // A room that is limited to some users is for them and nobody else, whatever the namespace says.
-            let is_listed = if options.allow_user_limited_channels {
+            // A room that is one user's, or limited to some, is for them and nobody else, whatever the
+            // namespace says.
+            let is_listed = if self.shared.is_personal(channel) {
+                Some(self.is_own(peer, channel))
+            } else if options.allow_user_limited_channels {
                 channel.allows_user(peer.user_name())
             } else {
                 None
@@ -272,7 +284,7 @@ impl Rooms {
     pub(super) fn join(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, join: Join) {
         let room = self.members.room(index).clone();
         self.send_batch_of(io, room.id);
-        let place = self.members.add(index, Member::new(key, join.wants_join_leave));
+        let place = self.members.add(index, Member::new(key, join.wants_join_leave).following(join.follows));
         let client = self.client_id(io.id(key));
         let peer = io.peer(key);
         peer.subscribe(Subscription { room: index, place });

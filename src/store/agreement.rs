@@ -25,7 +25,7 @@ enum Step {
     Peek(usize),
     Append(usize, usize),
     Versioned(usize, u64, u8),
-    Read(usize, Option<u64>, usize, bool),
+    Read(usize, Range),
     Clear(usize),
     Cursor(usize, u64),
     Commit,
@@ -38,13 +38,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let room = 0..ROOMS.len();
     let since = prop_oneof![Just(None), (0u64..40).prop_map(Some), Just(Some(u64::MAX))];
     let limit = prop_oneof![0usize..6, Just(300), Just(usize::MAX)];
+    let bytes = prop_oneof![0usize..200, Just(usize::MAX)];
     let step = prop_oneof![
         2 => room.clone().prop_map(Step::Position),
         1 => room.clone().prop_map(Step::Peek),
         8 => (room.clone(), 0usize..60).prop_map(|(room, len)| Step::Append(room, len)),
         1 => (room.clone(), 1u64..5, 0u8..2).prop_map(|(room, number, epoch)| Step::Versioned(room, number, epoch)),
-        8 => (room.clone(), since, limit, any::<bool>())
-            .prop_map(|(room, since, limit, reverse)| Step::Read(room, since, limit, reverse)),
+        8 => (room.clone(), since, limit, bytes, any::<bool>()).prop_map(
+            |(room, since, limit, bytes_max, reverse)| {
+                Step::Read(room, Range { since, limit, bytes_max, reverse })
+            }
+        ),
         1 => room.clone().prop_map(Step::Clear),
         1 => (room, 0u64..9).prop_map(|(room, offset)| Step::Cursor(room, offset)),
         4 => Just(Step::Commit),
@@ -87,7 +91,14 @@ impl Model {
             offsets.retain(|offset| since.is_none_or(|since| *offset > since));
         }
         offsets.truncate(range.limit);
-        offsets.into_iter().map(|offset| (offset, self.bodies[offset as usize - 1].clone())).collect()
+        let body = |offset: u64| self.bodies[offset as usize - 1].clone();
+        let mut bytes = 0;
+        let over = offsets.iter().position(|offset| {
+            bytes += body(*offset).len();
+            bytes > range.bytes_max
+        });
+        offsets.truncate(over.map_or(offsets.len(), |over| over.max(1)));
+        offsets.into_iter().map(|offset| (offset, body(offset))).collect()
     }
 }
 
@@ -171,8 +182,7 @@ fn check<S: Store>(store: S, steps: &[Step], mut reopen: impl FnMut(S) -> S) {
                     unreachable!("a new stream has no version");
                 }
             }
-            Step::Read(room, since, limit, reverse) => {
-                let range = Range { since, limit, reverse };
+            Step::Read(room, range) => {
                 let publications = judged.store.read(ROOMS[room], &KEEP[room], now_ms, range).unwrap();
                 let publications: Vec<_> =
                     publications.into_iter().map(|one| (one.offset, one.body)).collect();

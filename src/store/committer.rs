@@ -26,6 +26,12 @@ use crate::store::{Position, Store, StoreError};
 /// Most asks in one round, so that answers to the first do not wait for ever.
 const ROUND_ASKS_MAX: usize = 16 * 1024;
 
+/// Time for the asks of one round, for the same reason: some have the disk read.
+const ROUND_TIME: Duration = Duration::from_millis(50);
+
+/// Bytes of answers after which a round ends: they are held until its commit.
+const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Time between two sweeps when nothing is left to free.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -51,8 +57,10 @@ pub struct Gauge {
     waiting_bytes: AtomicUsize,
     /// Rounds so far.
     pub rounds: AtomicU64,
-    /// Asks that were refused or dropped because they waited too long.
+    /// Asks that were not done because they had waited too long.
     pub late: AtomicU64,
+    /// Clients that were told error 100 because they had waited too long.
+    pub overdue: AtomicU64,
     /// Commits that failed.
     pub failed_commits: AtomicU64,
 }
@@ -172,6 +180,8 @@ pub struct Committer<O: Outlet> {
 /// What a round has done so far.
 struct Round<T> {
     bytes: usize,
+    /// Of the answers.
+    answered_bytes: usize,
     in_memory: Vec<Outcome<T>>,
     on_disk: Vec<Outcome<T>>,
 }
@@ -186,7 +196,7 @@ impl<O: Outlet> Committer<O> {
         disk: Box<dyn Store>,
         deadline: Duration,
     ) -> Self {
-        let round = Round { bytes: 0, in_memory: Vec::new(), on_disk: Vec::new() };
+        let round = Round { bytes: 0, answered_bytes: 0, in_memory: Vec::new(), on_disk: Vec::new() };
         Committer { intake, outlet, stores: Stores { memory, disk }, deadline, round, is_failing: false }
     }
 
@@ -212,10 +222,14 @@ impl<O: Outlet> Committer<O> {
 
     /// One round: `first` and all that waits behind it; `false` if the committer was told to stop.
     fn work(&mut self, first: Op<O::Ticket>) -> bool {
-        let (now, now_ms) = (Instant::now(), unix_ms());
-        self.take(first, now, now_ms);
+        let (begun, now_ms) = (Instant::now(), unix_ms());
+        self.take(first, begun, now_ms);
         let mut goes_on = true;
         for _ in 1..ROUND_ASKS_MAX {
+            let now = Instant::now();
+            if now - begun > ROUND_TIME || self.round.answered_bytes > ROUND_BYTES_MAX {
+                break;
+            }
             match self.intake.receiver.try_recv() {
                 Ok(Message::Op(op)) => self.take(op, now, now_ms),
                 Ok(Message::Stop) => {
@@ -240,6 +254,7 @@ impl<O: Outlet> Committer<O> {
             let (room, result) = self.stores.answer(op.ask, now_ms);
             (room, result.unwrap_or_else(|error| Err(self.refused(&error))))
         };
+        self.round.answered_bytes += result.as_ref().map_or(0, Kept::answer_bytes);
         let outcome = Outcome { room, ticket: op.ticket, result };
         let outcomes = if is_in_memory { &mut self.round.in_memory } else { &mut self.round.on_disk };
         outcomes.push(outcome);
@@ -248,7 +263,7 @@ impl<O: Outlet> Committer<O> {
     /// Commits, and tells everybody.
     fn end_round(&mut self) {
         self.intake.gauge.rounds.fetch_add(1, Ordering::Relaxed);
-        // Memory keeps what it is given at once; nobody in it waits for the disk.
+        // Memory keeps what it is given at once; nobody in it waits for the disk in this round.
         if let Err(error) = self.stores.memory.commit() {
             self.refused(&error);
         }
@@ -266,6 +281,7 @@ impl<O: Outlet> Committer<O> {
             }
             self.round.on_disk = self.tell(on_disk);
         }
+        self.round.answered_bytes = 0;
         let bytes = std::mem::take(&mut self.round.bytes);
         self.intake.gauge.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }

@@ -157,8 +157,8 @@ impl Store for Memory {
         };
         stream.note(keep, now_ms);
         let wanted = stream.wanted(keep, now_ms, range);
-        Ok(wanted
-            .map_or_else(Vec::new, |wanted| stream.recent.collect(stream.top, wanted, None, range.reverse)))
+        let collect = |wanted| stream.recent.collect(stream.top, wanted, None, range.reverse);
+        Ok(range.within_bytes(wanted.map_or_else(Vec::new, collect)))
     }
 
     fn clear(&mut self, room: &str, keep: &Retention, now_ms: u64) -> Result<(), StoreError> {
@@ -233,7 +233,7 @@ mod tests {
 
     const KEEP: Retention =
         Retention { size: 10, ttl_ms: 1_000, meta_ttl_ms: 10_000, durability: Durability::Memory };
-    const ALL: Range = Range { since: None, limit: usize::MAX, reverse: false };
+    const ALL: Range = Range { since: None, limit: usize::MAX, bytes_max: usize::MAX, reverse: false };
 
     fn append(store: &mut Memory, room: &str, now_ms: u64) -> Position {
         let body = Bytes::from_static(&[b'x'; 500]);

@@ -76,6 +76,8 @@ pub enum Request {
         since: Option<Since>,
         /// Most publications; 0 asks for the position only.
         limit: usize,
+        /// Most bytes of them, but always one publication.
+        bytes_max: usize,
         /// Newest first.
         reverse: bool,
     },

@@ -1,8 +1,10 @@
 //! What a client that comes back missed, and whether it can be given all of it.
 //!
-//! Source: PROTOCOL 5.2 (stream) and 5.6 (cache), which say what Centrifugo does.
+//! An answer is no longer than `ANSWER_BYTES_MAX`, which a connection can always take. Source of the
+//! rest: PROTOCOL 5.2 (stream) and 5.6 (cache), which say what Centrifugo does.
 
 use crate::hub::{RecoveryMode, Retention};
+use crate::limits::ANSWER_BYTES_MAX;
 use crate::store::op::{Answer, Since};
 use crate::store::{Position, Publication, Range, Store, StoreError};
 
@@ -20,16 +22,21 @@ pub(super) fn subscribe(
     let missed = match (since, mode) {
         (None, _) => None,
         (Some(since), RecoveryMode::Cache) => {
-            let latest = Range { since: None, limit: 1, reverse: true };
+            let latest = Range { since: None, limit: 1, bytes_max: ANSWER_BYTES_MAX, reverse: true };
             latest_only(position, since, store.read(room, keep, now_ms, latest)?)
         }
         (Some(since), RecoveryMode::Stream) => match missing(position, since, limit) {
             Missing::Nothing => Some(Vec::new()),
             Missing::TooMuch => None,
             Missing::Some(count) => {
-                let range = Range { since: Some(since.offset), limit: count, reverse: false };
+                let range = Range {
+                    since: Some(since.offset),
+                    limit: count,
+                    bytes_max: ANSWER_BYTES_MAX,
+                    reverse: false,
+                };
                 let read = store.read(room, keep, now_ms, range)?;
-                // The window may begin behind the first that is missing.
+                // The window may begin behind the first that is missing, or all of it be too long.
                 (read.len() == count).then_some(read)
             }
         },

@@ -72,8 +72,23 @@ pub struct Range {
     pub since: Option<u64>,
     /// At most so many.
     pub limit: usize,
+    /// At most as many as have bodies of so many bytes together, but always one.
+    pub bytes_max: usize,
     /// Newest first.
     pub reverse: bool,
+}
+
+impl Range {
+    /// The first of `publications`, as many as there are bytes for.
+    pub(super) fn within_bytes(&self, mut publications: Vec<Publication>) -> Vec<Publication> {
+        let mut bytes = 0;
+        let over = publications.iter().position(|publication| {
+            bytes += publication.body.len();
+            bytes > self.bytes_max
+        });
+        publications.truncate(over.unwrap_or(publications.len()).max(1));
+        publications
+    }
 }
 
 /// A publication's own version, by which an application drops those that come too late.

@@ -16,6 +16,18 @@ pub(super) enum Kept {
     Answer(Answer),
 }
 
+impl Kept {
+    /// Bytes of publications that it holds besides those of the ask.
+    pub(super) fn answer_bytes(&self) -> usize {
+        match self {
+            Kept::Answer(Answer::Subscribed { publications, .. } | Answer::History { publications, .. }) => {
+                publications.iter().map(|publication| publication.body.len()).sum()
+            }
+            Kept::Answer(_) | Kept::Published(..) => 0,
+        }
+    }
+}
+
 /// What an ask is answered: by us, or not at all because of the disk.
 type Answered = Result<Result<Kept, ErrorCode>, StoreError>;
 
@@ -72,7 +84,10 @@ impl Open<'_> {
                 let stream = (self.room, self.keep);
                 answer(recovery::subscribe(self.store, stream, self.now_ms, since, mode, limit)?)
             }
-            Request::History { since, limit, reverse } => self.history(since, limit, reverse),
+            Request::History { since, limit, bytes_max, reverse } => {
+                let range = Range { since: since.map(|since| since.offset), limit, bytes_max, reverse };
+                self.history(since, range)
+            }
             Request::Clear => {
                 self.store.clear(self.room, self.keep, self.now_ms)?;
                 answer(Answer::Cleared)
@@ -88,15 +103,14 @@ impl Open<'_> {
         }
     }
 
-    fn history(&mut self, since: Option<Since>, limit: usize, reverse: bool) -> Answered {
+    fn history(&mut self, since: Option<Since>, range: Range) -> Answered {
         let position = self.position()?;
         if since.is_some_and(|since| !since.is_in(&position)) {
             return Ok(Err(ErrorCode::UnrecoverablePosition));
         }
-        let publications = if limit == 0 {
+        let publications = if range.limit == 0 {
             Vec::new()
         } else {
-            let range = Range { since: since.map(|since| since.offset), limit, reverse };
             self.store.read(self.room, self.keep, self.now_ms, range)?
         };
         answer(Answer::History { position, publications })

@@ -81,17 +81,10 @@ impl Config {
         };
         let named = self.channel.namespaces.iter().find(|namespace| namespace.name == *name);
         let options = named.map_or(&self.channel.without_namespace, |namespace| &namespace.options);
-        if !(options.retention().is_on() && options.force_recovery) {
+        if !options.retention().is_on() {
             warnings.push(format!(
                 "{table}: what is published to a user's own room ({example}) while the user is away is lost \
-                 unless the room's options have history_size, history_ttl and force_recovery"
-            ));
-        }
-        // An insecure server lets anyone in anyway, and says so.
-        if !self.is_insecure() && options.allow_subscribe_for_client && !options.allow_user_limited_channels {
-            warnings.push(format!(
-                "{table}: every user may subscribe to another one's own room ({example}), because the room's \
-                 options have allow_subscribe_for_client; allow_user_limited_channels keeps others out"
+                 unless the room's options have history_size and history_ttl"
             ));
         }
     }
@@ -333,17 +326,16 @@ mod tests {
     }
 
     #[test]
-    fn rooms_of_ones_own_that_lose_messages_or_let_others_in_are_told() {
+    fn rooms_of_ones_own_that_lose_messages_are_told() {
         let table = "[client.subscribe_to_user_personal_channel]\n";
         let own = format!("{table}enabled = true\npersonal_channel_namespace = 'own'\n");
         let namespace = "[[channel.namespaces]]\nname = 'own'\n";
-        let kept = "history_size = 9\nhistory_ttl = '1d'\nforce_recovery = true\n";
+        let kept = "history_size = 9\nhistory_ttl = '1d'\n";
         let key = format!("allowed_origins = []\n{KEY}\n");
         assert_eq!(warnings(&format!("{key}{own}{namespace}{kept}")), [""; 0]);
         assert!(only(&format!("{key}{own}{namespace}")).contains("(own:#42) while the user is away is lost"));
         let open = format!("{key}{own}{namespace}{kept}allow_subscribe_for_client = true\n");
-        assert!(only(&open).contains("every user may subscribe to another one's own room (own:#42)"));
-        assert_eq!(warnings(&format!("{open}allow_user_limited_channels = true")), [""; 0]);
+        assert_eq!(warnings(&open), [""; 0], "they are closed to others whatever the namespace allows");
         assert!(only(&format!("{key}{table}enabled = true")).contains("(#42)"));
         let idle = format!("{key}{table}personal_channel_namespace = 'own'\n{namespace}");
         assert!(only(&idle).ends_with("personal_channel_namespace does nothing without enabled"));

@@ -232,7 +232,9 @@ fn a_cursor_moves_forward_only_and_not_beyond_the_end() {
 
 #[test]
 fn history_of_another_epoch_is_error_112_and_of_none_the_position_only() {
-    let history = |since, limit| in_room("a", ON_DISK, Request::History { since, limit, reverse: false });
+    let history = |since, limit| {
+        in_room("a", ON_DISK, Request::History { since, limit, bytes_max: 1 << 20, reverse: false })
+    };
     let mut bench = default_bench();
     bench.ask(publish("a", ON_DISK, "x"));
     bench.ask(history(Some(Since::new("elsewher", 0)), 10));

@@ -50,10 +50,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::StoreError;
 use super::memory::Epochs;
+use super::recent::Missing;
 use super::resident::{ROOM_BYTES, Resident};
 use super::stats::{StoreStats, add};
+use super::{Range, StoreError};
 use crate::hub::{Durability, Retention};
 use commit::Staged;
 use engine::Engine;
@@ -287,34 +288,50 @@ impl Embedded {
         Ok(Some(room))
     }
 
-    /// Bodies of the publications `first..=last` of a room, from the disk.
-    fn read_bodies(&self, room: &Room, first: u64, last: u64) -> Result<Vec<Bytes>, StoreError> {
+    /// Bodies of `missing` from the disk, ascending, and which they are: those that `range` wants
+    /// first, as many as it allows.
+    fn read_bodies(
+        &self,
+        room: &Room,
+        missing: Missing,
+        range: Range,
+    ) -> Result<(Missing, Vec<Bytes>), StoreError> {
         let engine = self.engine()?;
         let name = &*room.name;
-        let epoch = room.stream.epoch;
-        let range = record::message_key(name, epoch, first)..=record::message_key(name, epoch, last);
+        let key = |offset| record::message_key(name, room.stream.epoch, offset);
+        let mut messages = engine.messages.range(key(missing.first)..=key(missing.last));
         let mut bodies = Vec::new();
-        let mut bytes = 0;
-        for message in engine.messages.range(range) {
-            let (key, value) =
-                message.into_inner().map_err(|error| engine.fault(&format!("read room {name:?}"), &error))?;
-            let offset = record::split_message_key(&key).map(|(_, _, offset)| offset);
-            let body = record::split_message_value(&value).map(|(_, body)| body);
-            match body {
-                Some(body) if offset == Some(first + bodies.len() as u64) => {
-                    bodies.push(Bytes::copy_from_slice(body));
-                }
-                _ => break,
-            }
-            bytes += key.len() + value.len();
+        let (mut bytes, mut body_bytes) = (0, 0);
+        let count = missing.last - missing.first + 1;
+        while (bodies.len() as u64) < count && (bodies.is_empty() || body_bytes < range.bytes_max) {
+            let passed = bodies.len() as u64;
+            let expected = if range.reverse { missing.last - passed } else { missing.first + passed };
+            let message = if range.reverse { messages.next_back() } else { messages.next() };
+            let message = message.map(|message| message.into_inner()).transpose();
+            let message = message.map_err(|error| engine.fault(&format!("read room {name:?}"), &error))?;
+            let found = message.as_ref().and_then(|(key, value)| {
+                let (_, _, offset) = record::split_message_key(key)?;
+                let (_, body) = record::split_message_value(value)?;
+                (offset == expected).then_some((key.len() + value.len(), body))
+            });
+            let Some((read_bytes, body)) = found else {
+                let found = format!("no publication {expected}");
+                return Err(damaged(self.dir.display(), format!("read room {name:?}"), found));
+            };
+            bytes += read_bytes;
+            body_bytes += body.len();
+            bodies.push(Bytes::copy_from_slice(body));
         }
         add(&self.stats.reads, 1);
         add(&self.stats.read_bytes, bytes as u64);
-        if bodies.len() as u64 != last - first + 1 {
-            let found = format!("no publication {}", first + bodies.len() as u64);
-            return Err(damaged(self.dir.display(), format!("read room {name:?}"), found));
-        }
-        Ok(bodies)
+        let read = bodies.len() as u64;
+        let part = if range.reverse {
+            bodies.reverse();
+            Missing { first: missing.last + 1 - read, ..missing }
+        } else {
+            Missing { last: missing.first + read - 1, ..missing }
+        };
+        Ok((part, bodies))
     }
 
     /// Bytes that the publications of a room may take in memory that is read from.

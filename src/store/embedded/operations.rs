@@ -81,23 +81,29 @@ impl Store for Embedded {
         let Some(missing) = room.stream.recent.missing(top, wanted.0, wanted.1) else {
             let publications = room.stream.recent.collect(top, wanted, None, range.reverse);
             self.shrink();
-            return Ok(publications);
+            return Ok(range.within_bytes(publications));
         };
         let room = self.rooms.peek(name).expect("entered");
-        let bodies = self.read_bodies(room, missing.first, missing.last)?;
+        let (part, bodies) = self.read_bodies(room, missing, range)?;
+        // What was not read is not wanted: there are bytes enough before it.
+        let wanted = match (part == missing, range.reverse) {
+            (true, _) => wanted,
+            (false, true) => (part.first, wanted.1),
+            (false, false) => (wanted.0, part.last),
+        };
         let room = self.rooms.get(name).expect("entered");
         let before = room.bytes();
         let recent = &mut room.stream.recent;
-        let publications = recent.collect(top, wanted, Some((missing, &bodies)), range.reverse);
+        let publications = recent.collect(top, wanted, Some((part, &bodies)), range.reverse);
         if bodies.iter().map(Bytes::len).sum::<usize>() <= bytes_max {
             let staged_from = if room.staged.0 == self.staged.round { room.staged.1 } else { top + 1 };
-            recent.keep(top, missing, &bodies);
+            recent.keep(top, part, &bodies);
             recent.shorten(top, usize::MAX, bytes_max, staged_from);
         }
         let after = room.bytes();
         self.rooms.adjust(before, after);
         self.shrink();
-        Ok(publications)
+        Ok(range.within_bytes(publications))
     }
 
     fn clear(&mut self, room: &str, keep: &Retention, now_ms: u64) -> Result<(), StoreError> {

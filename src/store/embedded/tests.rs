@@ -23,7 +23,7 @@ const FSYNC: Retention =
     Retention { size: 100, ttl_ms: 100_000, meta_ttl_ms: 1_000_000, durability: Durability::Fsync };
 const OS: Retention = Retention { durability: Durability::Os, ..FSYNC };
 
-const ALL: Range = Range { since: None, limit: usize::MAX, reverse: false };
+const ALL: Range = Range { since: None, limit: usize::MAX, bytes_max: usize::MAX, reverse: false };
 
 const OPTIONS: EmbeddedOptions = EmbeddedOptions { cache_bytes_max: 1 << 20, disk_free_bytes_min: 0 };
 

@@ -18,7 +18,7 @@ fn fill(store: &mut Embedded, rooms: usize, per_room: usize) {
 fn readers_of_the_same_publications_read_the_disk_once() {
     let scratch = prepared("once", |store| fill(store, 1, 50));
     let mut store = open(scratch.path());
-    let ten = Range { since: Some(40), limit: 300, reverse: false };
+    let ten = Range { since: Some(40), limit: 300, bytes_max: usize::MAX, reverse: false };
     store.position("room-0", &FSYNC, NOW_MS).unwrap();
     let first = store.read("room-0", &FSYNC, NOW_MS, ten).unwrap();
     assert_eq!(first.len(), 10);
