@@ -22,8 +22,8 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Source: Centrifugo v6 `client.queue_max_size`.
 pub const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 
-/// Longest answer to one command in bytes. Half of a backlog, so that it alone never closes a
-/// connection as slow, and a link of 1 Mbit/s takes it in seconds.
+/// Longest answer to one command in bytes, by default. Half of a backlog, so that it alone never
+/// closes a connection as slow, and a link of 1 Mbit/s takes it in seconds.
 pub const ANSWER_BYTES_MAX: usize = BACKLOG_BYTES_MAX / 2;
 
 /// Longest room name in bytes, by default. Source: Centrifugo v6 `channel.max_length`.

@@ -173,6 +173,31 @@ fn a_personal_room_that_the_token_lists_too_is_as_recoverable() {
 }
 
 #[test]
+fn a_connect_recovers_no_more_than_one_reply_may_hold() {
+    let kept = KEPT.replacen(
+        "allow_subscribe_for_client",
+        "allow_history_for_client = true\nallow_subscribe_for_client",
+        1,
+    );
+    let server = Server::start(&format!("{WITH_TOKENS}{kept}"));
+    let mut bob = server.client_as("bob");
+    for room in ["a", "b", "c"] {
+        for _ in 0..7 {
+            bob.publish(room, json!("x".repeat(60_000)));
+        }
+    }
+    let mut ann = server.upgrade();
+    let claims = json!({ "sub": "ann", "channels": ["a", "b", "c"] });
+    let from_start = json!({ "recover": true });
+    let subs = json!({ "a": from_start, "b": from_start, "c": from_start });
+    let connected = ann.connect(json!({ "token": token(&claims), "subs": subs }));
+    let recovered = |room: &str| connected["subs"][room]["recovered"] == json!(true);
+    let whole = ["a", "b", "c"].into_iter().filter(|room| recovered(room)).count();
+    assert_eq!(whole, 1, "420 KB each, and a reply holds 512 KiB");
+    ann.publish("a", json!("still there"));
+}
+
+#[test]
 fn a_call_behind_a_subscribe_counts_its_room() {
     let options = "[channel.without_namespace]\nhistory_size = 10\nhistory_ttl = '1h'\nforce_recovery = true\n\
                    allow_history_for_subscriber = true\n";

@@ -5,7 +5,7 @@
 //! wait for nothing, so they are right even while shards are full or draining.
 //!
 //! Absent on purpose: TLS, and passwords but for the API's key. It listens on loopback unless told
-//! otherwise, and what it tells without a key are counts.
+//! otherwise, and what it tells without a key are counts and what the API can do.
 
 use std::future::{Future, poll_fn};
 use std::io;

@@ -122,7 +122,7 @@ const COUNTERS: [Exposed; 9] = [
     },
     Exposed {
         name: "publishes_refused",
-        help: "Publishes refused with error 111, and join and leave pushes not passed on, because a shard's inbox was full",
+        help: "Publishes refused with error 111, and join and leave pushes not passed on, because a shard's inbox or the committer's queue was full",
         unit: None,
         count: |stats| &stats.publishes_refused,
     },

@@ -69,6 +69,15 @@ impl Connecting {
         self.subs.iter().any(|sub| matches!(sub.state, State::Waiting))
     }
 
+    /// Bytes of what the answers so far recover.
+    fn recovered_bytes(&self) -> usize {
+        let bytes = |sub: &ServerSide| match &sub.state {
+            State::Answered(_, _, publications) => publications.len(),
+            State::Ready | State::Waiting => 0,
+        };
+        self.subs.iter().map(bytes).sum()
+    }
+
     /// Rooms that are held open and of which no answer is to come.
     pub(super) fn answered_rooms(&self) -> impl Iterator<Item = RoomIndex> {
         self.subs.iter().filter(|sub| !matches!(sub.state, State::Waiting)).map(|sub| sub.index)
@@ -168,8 +177,15 @@ impl Rooms {
         nth: usize,
         answer: Result<Reply, ErrorCode>,
     ) {
+        let answer_bytes_max = self.shared.settings.answer_bytes_max;
         let connecting = self.pending.connecting(key).expect("a client that is there waits for it");
         connecting.subs[nth].state = match answer {
+            // All of them are one reply, which is to be no longer than one answer.
+            Ok(Reply::Subscribed { position, publications, .. })
+                if connecting.recovered_bytes() + publications.len() > answer_bytes_max =>
+            {
+                State::Answered(position, false, Bytes::new())
+            }
             Ok(Reply::Subscribed { position, recovered, publications }) => {
                 State::Answered(position, recovered, publications)
             }

@@ -106,8 +106,8 @@ impl Rooms {
         self.batches.recycle(pushes);
     }
 
-    /// Has the members of `room` that follow its stream begin anew, because what they have of its stream does not fit what
-    /// comes: a client subscribes again; one that the server subscribed connects again.
+    /// Has the members of `room` that follow its stream begin anew: what they have does not fit what
+    /// comes. A client subscribes again; one that the server subscribed connects again.
     pub(super) fn reset(&mut self, io: &mut Io<Peer>, room: RoomId) {
         self.send_batch_of(io, room);
         let Some(index) = self.members.index_of(room) else { return };

@@ -1,7 +1,8 @@
 //! The control plane's way to rooms: what an application asks through the HTTP API.
 //!
 //! A `Gateway` is called from any thread and never blocks. What needs the committer or the shards is
-//! told later, on a thread of theirs, exactly once: a [`Tell`] must be quick and must not panic.
+//! told later, on a thread of theirs, once, or never if the server ends before: a [`Tell`] must be quick
+//! and must not panic.
 //! Times and deadlines are the caller's.
 //!
 //! Invariant: what an application publishes reaches a room's members in the order in which the

@@ -28,7 +28,8 @@ pub enum Told {
     Answer(Answer),
 }
 
-/// What is done with the answer to an ask through the HTTP API. Runs on the committer's thread.
+/// What is done with the answer to an ask through the HTTP API. Runs on the committer's thread, or at
+/// once on that of an asker who is refused; is dropped if the committer has ended.
 pub type Callback = Box<dyn FnOnce(Result<Told, ErrorCode>) + Send>;
 
 /// Who asked the committer.

@@ -30,6 +30,9 @@ use crate::store::Ask;
 /// Bytes of commands that are held back for one connection; one more gets error 111.
 const HELD_BYTES_MAX: usize = crate::limits::MESSAGE_BYTES_MAX;
 
+/// Commands that are held back while rooms are joined: each is looked at again for every room.
+const HELD_LINES_MAX: usize = 512;
+
 /// What a client waits for.
 #[derive(Debug)]
 pub(super) enum What {
@@ -132,7 +135,9 @@ impl Rooms {
         let excluded = excludes.then_some(connection);
         let ticket = Ticket::Client { shard: self.links.me(), number, excluded };
         if self.committer.ask(ask, ticket).is_err() {
-            io.stats().publishes_refused.add(1);
+            if matches!(what, What::Publish) {
+                io.stats().publishes_refused.add(1);
+            }
             return Err(ErrorCode::TooManyRequests.into());
         }
         let since_ms = io.now_ms();
@@ -197,7 +202,8 @@ impl Rooms {
     /// 111: too many are held back.
     pub(super) fn hold_back(&mut self, key: Key, line: &[u8], method: &Method<'_>) -> Result<(), Failure> {
         let held = self.pending.held.entry(key).or_default();
-        if held.line_bytes + line.len() > HELD_BYTES_MAX {
+        let are_many = held.connecting.is_none() && held.lines.len() >= HELD_LINES_MAX;
+        if are_many || held.line_bytes + line.len() > HELD_BYTES_MAX {
             // An unsubscribe cannot fail, so whoever cannot be heard out comes back later.
             return Err(match method {
                 Method::Unsubscribe(_) => Disconnect::TooManyRequests.into(),

@@ -383,14 +383,19 @@ impl Rooms {
         };
         let Deed::Subscribe(_, _, grant) = &order.deed else { unreachable!("it gives a subscription") };
         let place = place(&position, since.map(|since| since.offset).filter(|_| recovered));
+        // What the disk gave back otherwise than it was given is nobody's to read.
+        let list = [b"[", &publications[..], b"]"].concat();
+        let Ok(missed) = serde_json::from_slice::<Vec<&RawValue>>(&list) else {
+            return order.fail(ErrorCode::Internal);
+        };
         self.send_replies(io);
-        self.tell_subscribed(io, key, index, grant, Some((place, is_recoverable)), &publications);
+        self.tell_subscribed(io, key, index, grant, Some((place, is_recoverable)), &missed);
         self.join(io, key, index, join);
         self.watch_expiry(io, key);
     }
 
     /// Tells a client that it is subscribed; where, and whether it may come back to there, if it follows
-    /// the room's stream; and what it missed: JSON objects, separated by commas.
+    /// the room's stream; and what it missed.
     fn tell_subscribed(
         &mut self,
         io: &mut Io<Peer>,
@@ -398,17 +403,14 @@ impl Rooms {
         index: RoomIndex,
         grant: &Grant,
         follows: Option<(StreamPosition<'_>, bool)>,
-        missed: &[u8],
+        missed: &[&RawValue],
     ) {
         let quoted = &self.members.room(index).quoted;
         let mut text = Vec::new();
         let (position, is_recoverable) = follows.unzip();
         let data = grant.options.data.as_deref();
         push::subscribe(&mut text, quoted, is_recoverable.unwrap_or_default(), position, data);
-        let list = [b"[", missed, b"]"].concat();
-        // They were kept as they were encoded here.
-        let missed: Vec<&RawValue> = serde_json::from_slice(&list).expect("a list of publications is JSON");
-        for publication in &missed {
+        for publication in missed {
             text.push(b'\n');
             push::recovered(&mut text, quoted, publication.get());
         }

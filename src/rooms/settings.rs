@@ -27,6 +27,8 @@ pub struct Settings {
     pub channel_max_length: usize,
     /// Connections one named user may have on this server; 0 is no limit.
     pub user_connection_limit: u32,
+    /// Longest answer to one command, in bytes: what a connection can take at once.
+    pub answer_bytes_max: usize,
     /// Most publications that one answer to a history request holds. At least 1.
     pub history_max_publication_limit: usize,
     /// Most publications that a client gets back when it recovers; one that missed more gets none,
@@ -58,6 +60,7 @@ impl Default for Settings {
             channel_limit: limits::CHANNEL_LIMIT,
             channel_max_length: limits::CHANNEL_BYTES_MAX,
             user_connection_limit: 0,
+            answer_bytes_max: limits::ANSWER_BYTES_MAX,
             history_max_publication_limit: 300,
             recovery_max_publication_limit: 300,
             personal_channel: None,

@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 
 use crate::conn::Key;
 use crate::hub::NamespaceOptions;
-use crate::limits::ANSWER_BYTES_MAX;
 use crate::protocol::request::{HistoryRequest, RpcRequest};
 use crate::protocol::{ChannelName, ErrorCode, StreamPosition, SubOptions};
 use crate::rooms::pending::What;
@@ -118,7 +117,7 @@ impl Rooms {
         }
         let limit_max = self.shared.settings.history_max_publication_limit;
         let limit = usize::try_from(request.limit).map_or(limit_max, |limit| limit.min(limit_max));
-        let bytes_max = ANSWER_BYTES_MAX;
+        let bytes_max = self.shared.settings.answer_bytes_max;
         let request = Request::History { since, limit, bytes_max, reverse: request.reverse };
         self.question(io, key, id, Ask::Of(Self::stream(channel.full(), options), request), What::History)
     }

@@ -179,7 +179,8 @@ impl Rooms {
     /// The question where the stream of `room` is, and what came behind `since`.
     pub(super) fn ask_position(&self, room: &str, options: &NamespaceOptions, since: Option<Since>) -> Ask {
         let limit = self.shared.settings.recovery_max_publication_limit;
-        let request = Request::Subscribe { since, mode: options.force_recovery_mode, limit };
+        let bytes_max = self.shared.settings.answer_bytes_max;
+        let request = Request::Subscribe { since, mode: options.force_recovery_mode, limit, bytes_max };
         Ask::Of(Self::stream(room, options), request)
     }
 

@@ -7,9 +7,12 @@
 //!
 //! Invariants:
 //! - nobody hears of a publication before it is as durable as its room asks;
-//! - of a round whose commit failed nobody hears anything but error 100;
-//! - what waits is bounded in bytes: `Handle::ask` refuses above it. An asker that waited longer
-//!   than the deadline has been told so, and its publication is not made any more.
+//! - of a round whose commit failed nobody with a room on the disk hears anything but error 100;
+//! - what waits is bounded in bytes: `Handle::ask` refuses above it. Askers that waited longer than
+//!   the deadline have been told so; what is still in the queue then is not done.
+//!
+//! Rooms in memory are told before those on the disk, which their order is not mixed with. They share
+//! the thread: while the disk hangs, they wait too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -34,6 +37,9 @@ const ROUND_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Time between two sweeps when nothing is left to free.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two log lines about asks that fail one by one.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Where the committer tells what came of what it was asked.
 pub trait Outlet: Send + 'static {
@@ -173,8 +179,10 @@ pub struct Committer<O: Outlet> {
     stores: Stores,
     deadline: Duration,
     round: Round<O::Ticket>,
-    /// The disk has refused something, which was logged, and nothing has succeeded since.
+    /// The disk has refused a commit, which was logged, and has taken none since.
     is_failing: bool,
+    /// When it was last logged that a single ask failed.
+    warned: Option<Instant>,
 }
 
 /// What a round has done so far.
@@ -197,7 +205,15 @@ impl<O: Outlet> Committer<O> {
         deadline: Duration,
     ) -> Self {
         let round = Round { bytes: 0, answered_bytes: 0, in_memory: Vec::new(), on_disk: Vec::new() };
-        Committer { intake, outlet, stores: Stores { memory, disk }, deadline, round, is_failing: false }
+        Committer {
+            intake,
+            outlet,
+            stores: Stores { memory, disk },
+            deadline,
+            round,
+            is_failing: false,
+            warned: None,
+        }
     }
 
     /// Works until `Handle::stop`; what was asked before that is done.
@@ -252,7 +268,7 @@ impl<O: Outlet> Committer<O> {
             (op.ask.into_room(), Err(ErrorCode::Internal))
         } else {
             let (room, result) = self.stores.answer(op.ask, now_ms);
-            (room, result.unwrap_or_else(|error| Err(self.refused(&error))))
+            (room, result.unwrap_or_else(|error| Err(self.failed(&error))))
         };
         self.round.answered_bytes += result.as_ref().map_or(0, Kept::answer_bytes);
         let outcome = Outcome { room, ticket: op.ticket, result };
@@ -315,7 +331,17 @@ impl<O: Outlet> Committer<O> {
         has_more
     }
 
-    /// Takes note of an error of the disk, which is logged once until something succeeds.
+    /// Takes note that a single ask failed, which is logged once in a while: one damaged room must not
+    /// fill the log.
+    fn failed(&mut self, error: &StoreError) -> ErrorCode {
+        if self.warned.is_none_or(|at| at.elapsed() > WARN_INTERVAL) {
+            tracing::error!("a room with history is answered error 100: {error}");
+            self.warned = Some(Instant::now());
+        }
+        ErrorCode::Internal
+    }
+
+    /// Takes note of a commit that failed, which is logged once until one succeeds.
     fn refused(&mut self, error: &StoreError) -> ErrorCode {
         if !self.is_failing {
             tracing::error!("history is refused with error 100 until this is repaired: {error}");

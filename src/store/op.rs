@@ -69,6 +69,8 @@ pub enum Request {
         mode: RecoveryMode,
         /// Most publications that are recovered; a client that missed more is not.
         limit: usize,
+        /// Most bytes of them as a list; a client that missed more is not recovered either.
+        bytes_max: usize,
     },
     /// Read publications.
     History {

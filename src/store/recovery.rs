@@ -1,28 +1,29 @@
 //! What a client that comes back missed, and whether it can be given all of it.
 //!
-//! An answer is no longer than `ANSWER_BYTES_MAX`, which a connection can always take. Source of the
-//! rest: PROTOCOL 5.2 (stream) and 5.6 (cache), which say what Centrifugo does.
+//! An answer is no longer than a connection can take at once. Source of the rest: PROTOCOL 5.2 (stream) and 5.6 (cache), which say what Centrifugo does.
 
 use crate::hub::{RecoveryMode, Retention};
-use crate::limits::ANSWER_BYTES_MAX;
 use crate::store::op::{Answer, Since};
 use crate::store::{Position, Publication, Range, Store, StoreError};
 
+/// Most bytes that a list adds to a publication's body: braces, `,"offset":`, 20 digits, a comma.
+const LISTED_BYTES: usize = 33;
+
 /// Where the stream of `room` is, and what a client at `since` missed: all of it, at most `limit`
-/// publications, or nothing.
+/// publications whose list takes at most `bytes_max`, or nothing.
 pub(super) fn subscribe(
     store: &mut dyn Store,
     (room, keep): (&str, &Retention),
     now_ms: u64,
     since: Option<Since>,
     mode: RecoveryMode,
-    limit: usize,
+    (limit, bytes_max): (usize, usize),
 ) -> Result<Answer, StoreError> {
     let position = store.position(room, keep, now_ms)?;
     let missed = match (since, mode) {
         (None, _) => None,
         (Some(since), RecoveryMode::Cache) => {
-            let latest = Range { since: None, limit: 1, bytes_max: ANSWER_BYTES_MAX, reverse: true };
+            let latest = Range { since: None, limit: 1, bytes_max, reverse: true };
             latest_only(position, since, store.read(room, keep, now_ms, latest)?)
         }
         (Some(since), RecoveryMode::Stream) => match missing(position, since, limit) {
@@ -32,7 +33,7 @@ pub(super) fn subscribe(
                 let range = Range {
                     since: Some(since.offset),
                     limit: count,
-                    bytes_max: ANSWER_BYTES_MAX,
+                    bytes_max: bytes_max.saturating_sub(count.saturating_mul(LISTED_BYTES)),
                     reverse: false,
                 };
                 let read = store.read(room, keep, now_ms, range)?;

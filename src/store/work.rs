@@ -80,9 +80,9 @@ impl Open<'_> {
     fn answer(&mut self, request: Request) -> Answered {
         match request {
             Request::Publish { body, version } => self.publish(body, version.as_ref()),
-            Request::Subscribe { since, mode, limit } => {
+            Request::Subscribe { since, mode, limit, bytes_max } => {
                 let stream = (self.room, self.keep);
-                answer(recovery::subscribe(self.store, stream, self.now_ms, since, mode, limit)?)
+                answer(recovery::subscribe(self.store, stream, self.now_ms, since, mode, (limit, bytes_max))?)
             }
             Request::History { since, limit, bytes_max, reverse } => {
                 let range = Range { since: since.map(|since| since.offset), limit, bytes_max, reverse };

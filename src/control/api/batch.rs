@@ -92,6 +92,9 @@ async fn run(api: Arc<Api>, command: Command) -> BatchReply {
     BatchReply(result.map(|result| (entry.name, result)))
 }
 
+/// Most calls in one batch: their replies are kept until the last is there.
+const COMMANDS_MAX: usize = 1000;
+
 /// `batch`.
 pub(super) struct Batch;
 
@@ -112,6 +115,9 @@ impl Method for Batch {
     }
 
     async fn call(api: Arc<Api>, request: BatchRequest) -> Result<BatchResult, ErrorCode> {
+        if request.commands.len() > COMMANDS_MAX {
+            return Err(ErrorCode::BadRequest);
+        }
         let mut replies = Vec::with_capacity(request.commands.len());
         if !request.parallel {
             for command in request.commands {

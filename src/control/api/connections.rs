@@ -104,8 +104,8 @@ impl SubscribeRequest {
     ///
     /// 107: it is over already, or `info` or `data` are not JSON or longer than `bytes_max`.
     fn grant(&mut self, bytes_max: usize) -> Result<Grant, ErrorCode> {
-        let info = std::mem::take(&mut self.info).or_base64(&self.b64info)?;
-        let data = std::mem::take(&mut self.data).or_base64(&self.b64data)?;
+        let info = std::mem::take(&mut self.info).unless_null().or_base64(&self.b64info)?;
+        let data = std::mem::take(&mut self.data).unless_null().or_base64(&self.b64data)?;
         if [&info, &data].into_iter().flatten().any(|json| json.len() > bytes_max) {
             return Err(ErrorCode::BadRequest);
         }
@@ -299,7 +299,7 @@ impl Method for Refresh {
         let renewal = Renewal {
             is_expired: request.expired,
             expires_at: expiry(request.expire_at, true)?,
-            info: request.info.or_base64("")?,
+            info: request.info.unless_null().or_base64("")?,
         };
         if renewal.info.as_ref().is_some_and(|info| info.len() > api.message_bytes_max) {
             return Err(ErrorCode::BadRequest);

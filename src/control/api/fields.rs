@@ -47,6 +47,11 @@ impl JsonSchema for Payload {
 }
 
 impl Payload {
+    /// The JSON unless it is `null`, for what may be left out.
+    pub(super) fn unless_null(self) -> Self {
+        Payload(self.0.filter(|json| json.get() != "null"))
+    }
+
     /// The JSON: what `base64` holds, if it is not empty, else this.
     ///
     /// # Errors

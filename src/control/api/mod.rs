@@ -1,12 +1,13 @@
 //! The server API: what an application's own servers ask throng over HTTP, on the admin listener.
 //!
 //! `POST /api/<method>` with a JSON body; `openapi.json` beside it describes every method. What the
-//! methods mean stands in `methods` and the files beside it; here is what they have in common: who
+//! methods mean stands in the files of their names; here is what they have in common: who
 //! may call, how long a body may be, and how an answer is written. Source: PROTOCOL.md 21.
 //!
 //! Invariants:
 //! - nothing of a body is looked at before its sender has shown the key;
-//! - a call that waits for the committer or for shards is answered within `commit_timeout_ms`.
+//! - a call that waits for the committer or for shards is answered within `commit_timeout_ms`, each
+//!   call of a batch by itself.
 //!
 //! Absent on purpose: rights within the API. Whoever has the key may do everything.
 
@@ -37,7 +38,7 @@ use axum::routing::any;
 use prometheus_client::registry::Registry;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::config::{Config, ErrorMode};
 use crate::protocol::ErrorCode;
@@ -48,6 +49,9 @@ use fields::or_default;
 use method::Entry;
 use repeats::Repeats;
 use requests::{Outcome, Requests};
+
+/// Publishes with a key that may wait at once; one more gets error 111.
+const KEYED_MAX: usize = 16 * 1024;
 
 /// Longest body besides one publication of the longest kind: a batch, or a list of rooms.
 const BODY_BYTES: usize = 1024 * 1024;
@@ -67,6 +71,8 @@ pub struct Api {
     timeout: Duration,
     message_bytes_max: usize,
     repeats: Repeats,
+    /// Places for publishes with a key, which go on when their callers have given up.
+    keyed: Arc<Semaphore>,
     requests: Requests,
     started: Instant,
     /// Names this process.
@@ -86,6 +92,7 @@ impl Api {
             timeout: Duration::from_millis(config.store.commit_timeout_ms.into()),
             message_bytes_max: config.limits.message_bytes_max,
             repeats: Repeats::new(),
+            keyed: Arc::new(Semaphore::new(KEYED_MAX)),
             requests: Requests::default(),
             started: Instant::now(),
             uid: info::new_uid(),

@@ -125,6 +125,9 @@ impl Content {
         if body.len() > api.message_bytes_max {
             return Err(ErrorCode::BadRequest);
         }
+        if request.version_epoch.len().max(request.idempotency_key.len()) > NAME_BYTES_MAX {
+            return Err(ErrorCode::BadRequest);
+        }
         let epoch = request.version_epoch.into_boxed_str();
         let version = (request.version > 0).then_some(Version { number: request.version, epoch });
         let skips_history = request.skip_history;
@@ -132,6 +135,9 @@ impl Content {
         Ok(Content { publish, idempotency_key: request.idempotency_key })
     }
 }
+
+/// Longest idempotency key and version epoch, in bytes: a broadcast has them for every room.
+const NAME_BYTES_MAX: usize = 255;
 
 /// Publishes, and waits until it is kept.
 async fn publish(api: Arc<Api>, channel: String, content: Content) -> Result<Place, ErrorCode> {
@@ -143,7 +149,9 @@ async fn publish(api: Arc<Api>, channel: String, content: Content) -> Result<Pla
     // It goes on if the caller is told that it took too long, so that who tries again gets to know
     // what came of it.
     let timeout = api.timeout;
+    let place = Arc::clone(&api.keyed).try_acquire_owned().map_err(|_| ErrorCode::TooManyRequests)?;
     let once = tokio::spawn(async move {
+        let _place = place;
         let body = publish.body.clone();
         let first = api.answer(|gateway, tell| gateway.publish(&channel, publish, tell));
         api.repeats.once(&channel, &idempotency_key, &body, first).await

@@ -56,6 +56,7 @@ impl Config {
             channel_limit: client.channel_limit,
             channel_max_length: self.channel.max_length,
             user_connection_limit: client.user_connection_limit,
+            answer_bytes_max: crate::limits::ANSWER_BYTES_MAX.min(self.limits.backlog_bytes_max / 2),
             history_max_publication_limit: client.history_max_publication_limit,
             recovery_max_publication_limit: client.recovery_max_publication_limit,
             personal_channel: client.subscribe_to_user_personal_channel.namespace(),

@@ -9,8 +9,8 @@ use serde::Deserialize;
 pub struct Store {
     /// Bytes of recent history that are kept in memory. At least `limits.message_bytes_max`.
     pub cache_bytes_max: usize,
-    /// Bytes of publications that may wait for the disk; then publishers get error 111. At least
-    /// `limits.message_bytes_max`.
+    /// Bytes of what may wait for the disk, publications and questions; then whoever asks gets error
+    /// 111. At least `limits.message_bytes_max`.
     pub queue_bytes_max: usize,
     /// Time a publisher waits for the disk; then it gets error 100.
     pub commit_timeout_ms: u32,

@@ -154,7 +154,11 @@ fn publish(room: &str, keep: Retention, body: &'static str) -> Ask {
 
 fn recover(room: &str, offset: u64) -> Ask {
     let since = Some(Since { epoch: None, offset });
-    in_room(room, ON_DISK, Request::Subscribe { since, mode: RecoveryMode::Stream, limit: 10 })
+    in_room(
+        room,
+        ON_DISK,
+        Request::Subscribe { since, mode: RecoveryMode::Stream, limit: 10, bytes_max: 1 << 20 },
+    )
 }
 
 fn default_bench() -> Bench {
