@@ -185,6 +185,10 @@ impl Embedded {
                 tracing::error!("{error}");
             }
         }
+        // The journals are cut; that is not to be taken for damage.
+        if let Err(error) = self.session.begin() {
+            tracing::error!("{error}");
+        }
         // At once, so that a process that ends now leaves no batch that was refused.
         if let Err(error) = self.retire_journals() {
             tracing::error!("{error}");
@@ -236,7 +240,9 @@ impl Embedded {
             );
             self.session.lose()?;
         }
-        Engine::open(&self.dir.join("db"), block_cache_bytes(self.options))
+        let engine = Engine::open(&self.dir.join("db"), block_cache_bytes(self.options))?;
+        self.session.go_on()?;
+        Ok(engine)
     }
 
     /// Fails if a test asked for that: the batch is written, and is to be found nowhere afterwards.

@@ -39,6 +39,9 @@ const BLOCK_BYTES: u32 = 8 * 1024;
 /// Longest wait until the engine has let go of its files after it was closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
+/// Longest wait until everything is in files when the store is closed: what is not is replayed.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
+
 /// Longest wait of one commit for the engine's background work.
 const BACKLOG_WAIT: Duration = Duration::from_secs(30);
 
@@ -150,12 +153,25 @@ impl Engine {
         self.db.seqno()
     }
 
-    /// Makes files of everything that is in memory, and waits for that.
-    #[cfg(test)]
-    pub(super) fn flush(&self) {
-        for space in [&self.rooms, &self.messages, &self.due, &self.cursors] {
-            space.rotate_memtable_and_wait().unwrap();
+    /// Makes files of everything that is in memory, and waits for that, but not for long; whether all
+    /// of it is in files. Nothing may be written meanwhile.
+    pub(super) fn flush(&self) -> bool {
+        let began = Instant::now();
+        let spaces = [&self.rooms, &self.messages, &self.due, &self.cursors];
+        for space in spaces {
+            if let Err(error) = space.rotate_memtable() {
+                tracing::warn!("{}", self.fault("make files of what is in memory", &error));
+                return false;
+            }
         }
+        while spaces.iter().any(|space| space.sealed_memtable_count() > 0) {
+            // The second tells that the background work has ended.
+            if began.elapsed() > FLUSH_WAIT || self.db.persist(PersistMode::Buffer).is_err() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
     }
 
     /// Bytes of all files.

@@ -137,7 +137,7 @@ fn has_batch_behind(rest: &[u8], before: u64) -> bool {
 }
 
 /// The journals in `dir`, in the order in which they were written.
-fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(super) fn list(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut journals = Vec::new();
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(journals),
@@ -233,4 +233,13 @@ pub(super) fn retire(dir: &Path, from: u64, synced: u64) -> Result<Option<u64>, 
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
     }
     Ok(last)
+}
+
+/// Empties the journals in `dir`, all of which is in other files by now.
+pub(super) fn empty(dir: &Path) -> Result<(), StoreError> {
+    let failed = |error| io_error(dir, "empty the journals", &error);
+    for (_, path) in list(dir).map_err(failed)? {
+        cut(&path, 0).map_err(failed)?;
+    }
+    Ok(())
 }

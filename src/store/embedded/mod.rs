@@ -21,7 +21,8 @@
 //!   commits fail from then on, and the log says what to do. A journal that is damaged before its
 //!   end, so that acknowledged messages would be skipped, is an error at start that says what to do.
 //!
-//! Files: `format` and `session` (`session.rs`), `db/` (the engine's).
+//! Files: `format` and `session` (`session.rs`), `db/` (the engine's, `files.rs`). One that is missing
+//! is an error at start.
 //!
 //! A room is in memory while it is used, with its recent publications; `resident.rs` bounds that.
 //! Nothing is written per publish but the message. What has to happen later is in the keyspace
@@ -30,6 +31,7 @@
 mod commit;
 mod engine;
 mod fault;
+mod files;
 mod journal;
 mod operations;
 mod reclaim;
@@ -42,7 +44,7 @@ mod trim;
 #[cfg(test)]
 mod tests;
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -157,9 +159,20 @@ impl Embedded {
             .map_err(|error| io_error(dir, "create the directory", &error))?;
         let (session, ended) = Session::open(dir)?;
         let db = dir.join("db");
-        journal::mend(&db, ended == Ended::Lost)?;
-        session.begin()?;
+        if ended == Ended::Never {
+            session.make()?;
+            if db.exists() {
+                fs::remove_dir_all(&db).map_err(|error| io_error(&db, "remove half a store", &error))?;
+            }
+        } else {
+            files::check(&db, ended, session.noted())?;
+            session.begin()?;
+            journal::mend(&db, ended == Ended::Lost)?;
+        }
         let engine = Engine::open(&db, block_cache_bytes(options))?;
+        // A journal that was written to is told from one that was emptied.
+        engine.write(vec![record::dropped_op(engine.dropped)], true)?;
+        session.go_on()?;
         let mut reclaim = Reclaim::default();
         reclaim.begin(engine.dropped);
         Ok(Embedded {
@@ -270,6 +283,13 @@ impl Embedded {
         };
         let mut room = Room::of_record(name.into(), record);
         let stream = &mut room.stream;
+        if stream.floor < stream.top {
+            let bound = record::message_key(name, stream.epoch, stream.top);
+            if !engine.messages.contains_key(bound).map_err(fault)? {
+                let found = format!("no publication {}, which its record tells of", stream.top);
+                return Err(damaged(self.dir.display(), format!("read room {name:?}"), found));
+            }
+        }
         let above = record::message_key(name, stream.epoch, stream.top.saturating_add(1));
         let end = record::message_key(name, stream.epoch, u64::MAX);
         add(&self.stats.reads, 1);
@@ -376,7 +396,16 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         let Some(engine) = self.engine.take() else { return };
         self.reclaim.end(&engine.trim);
-        let closed = engine.sync().and_then(|()| engine.close()).and_then(|()| self.session.end());
+        let closed = engine.sync().and_then(|()| {
+            let flushed = engine.flush();
+            engine.close()?;
+            if flushed {
+                // A process that is killed from here on leaves shorter journals, and no damage.
+                self.session.begin()?;
+                journal::empty(&self.dir.join("db"))?;
+            }
+            self.session.end()
+        });
         if let Err(error) = closed {
             tracing::error!("the store was not closed: {error}");
         }
@@ -385,6 +414,13 @@ impl Drop for Embedded {
 
 #[cfg(test)]
 impl Embedded {
+    /// Ends as a process does that is killed.
+    fn kill(mut self) {
+        let engine = self.engine.take().unwrap();
+        self.reclaim.end(&engine.trim);
+        engine.close().unwrap();
+    }
+
     /// Bytes of the files of messages.
     fn tables_bytes(&self) -> u64 {
         self.engine.as_ref().unwrap().messages.disk_space()

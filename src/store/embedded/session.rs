@@ -10,6 +10,11 @@
 //! room of `os` durability with an older count begins a new epoch when it is next used.
 //!
 //! Rooms of `fsync` durability never notice.
+//!
+//! `session` is one line: *state losses boot journals*. `making` is written before the engine's files
+//! are made and replaced when all are there: nothing was acknowledged before, so what is found then is
+//! made anew. In every other state files that are missing are missing (`files.rs`). A journal is
+//! written as *number*`:`*bytes*; without any, their lengths were about to change.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::StoreError;
 use super::fault::{damaged, io_error};
+use super::files::{self, Noted};
 
 /// What the file `format` says. Another text is another format.
 const FORMAT: &str = "throng rooms 1";
@@ -27,7 +33,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// How the last run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// There was none, or it closed the store.
+    /// There was none, or it did not come so far that it had taken anything.
+    Never,
+    /// It closed the store.
     Closed,
     /// The process ended, the machine went on.
     Killed,
@@ -41,30 +49,54 @@ pub(super) struct Session {
     dir: PathBuf,
     boot: String,
     losses: u64,
+    /// The journals as the last run noted them; none if it did not.
+    noted: Vec<Noted>,
 }
 
 impl Session {
     /// Checks that `dir` has a format that this understands, and finds out how the last run ended.
-    /// Nothing but a missing `format` is written.
+    /// Nothing is written but `format`, into a directory that has nothing of a store.
     pub(super) fn open(dir: &Path) -> Result<(Session, Ended), StoreError> {
         check_format(dir)?;
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
-        let (losses, ended) = match fs::read_to_string(dir.join("session")) {
+        let file = dir.join("session");
+        let (last, ended) = match fs::read_to_string(&file) {
             Ok(text) => {
-                let Some((losses, last)) = parse(&text) else {
-                    let file = dir.join("session");
+                let Some(mut last) = parse(&text) else {
                     return Err(damaged(file.display(), "read the last session", format!("{text:?}")));
                 };
-                match last {
-                    None => (losses, Ended::Closed),
-                    Some(last) if last == boot && !boot.is_empty() => (losses, Ended::Killed),
-                    Some(_) => (losses + 1, Ended::Lost),
-                }
+                let ended = match &last.state {
+                    State::Making => Ended::Never,
+                    State::Closed => Ended::Closed,
+                    State::Open(then) if *then == boot && !boot.is_empty() => Ended::Killed,
+                    State::Open(_) => Ended::Lost,
+                };
+                last.losses += u64::from(ended == Ended::Lost);
+                (last, ended)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, Ended::Closed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if dir.join("db").exists() {
+                    return Err(missing(
+                        &file,
+                        "open 1000000 unknown",
+                        "rooms of `os` durability begin anew",
+                    ));
+                }
+                (Last { state: State::Making, losses: 0, noted: Vec::new() }, Ended::Never)
+            }
             Err(error) => return Err(io_error(dir, "read `session`", &error)),
         };
-        Ok((Session { dir: dir.to_owned(), boot, losses }, ended))
+        Ok((Session { dir: dir.to_owned(), boot, losses: last.losses, noted: last.noted }, ended))
+    }
+
+    /// The journals as the last run noted them.
+    pub(super) fn noted(&self) -> &[Noted] {
+        &self.noted
+    }
+
+    /// Writes down that the engine's files are about to be made.
+    pub(super) fn make(&self) -> Result<(), StoreError> {
+        self.write(&format!("making {}\n", self.losses))
     }
 
     /// Losses that were seen up to now.
@@ -78,14 +110,25 @@ impl Session {
         self.begin()
     }
 
-    /// Writes down that the store is open; before the first message is.
+    /// Writes down that the store is open and its journals may get shorter.
     pub(super) fn begin(&self) -> Result<(), StoreError> {
         self.write(&format!("open {} {}\n", self.losses, self.boot))
     }
 
+    /// Writes down that the store is open, and how long its journals are, which get longer from now
+    /// on; before the first message is.
+    pub(super) fn go_on(&self) -> Result<(), StoreError> {
+        self.write(&format!("open {} {}{}\n", self.losses, self.boot, self.journals()?))
+    }
+
     /// Writes down that everything is on the disk; after that is so.
     pub(super) fn end(&self) -> Result<(), StoreError> {
-        self.write(&format!("closed {}\n", self.losses))
+        self.write(&format!("closed {}{}\n", self.losses, self.journals()?))
+    }
+
+    fn journals(&self) -> Result<String, StoreError> {
+        let noted = files::note(&self.dir.join("db"))?;
+        Ok(noted.iter().map(|(number, bytes)| format!(" {number}:{bytes}")).collect())
     }
 
     fn write(&self, text: &str) -> Result<(), StoreError> {
@@ -93,14 +136,44 @@ impl Session {
     }
 }
 
-/// Losses, and the boot in which the store was left open.
-fn parse(text: &str) -> Option<(u64, Option<String>)> {
+/// What the last run wrote.
+struct Last {
+    state: State,
+    losses: u64,
+    noted: Vec<Noted>,
+}
+
+enum State {
+    Making,
+    Closed,
+    /// In this boot.
+    Open(String),
+}
+
+fn parse(text: &str) -> Option<Last> {
     let mut words = text.strip_suffix('\n')?.split(' ');
-    match (words.next()?, words.next()?.parse().ok()?, words.next()) {
-        ("closed", losses, None) => Some((losses, None)),
-        ("open", losses, Some(boot)) => Some((losses, Some(boot.to_owned()))),
-        _ => None,
+    let (state, losses) = (words.next()?, words.next()?.parse().ok()?);
+    let state = match state {
+        "making" => State::Making,
+        "closed" => State::Closed,
+        "open" => State::Open(words.next()?.to_owned()),
+        _ => return None,
+    };
+    let mut noted = Vec::new();
+    for word in words {
+        let (number, bytes) = word.split_once(':')?;
+        noted.push((number.parse().ok()?, bytes.parse().ok()?));
     }
+    Some(Last { state, losses, noted })
+}
+
+/// The error for a small file that is not there, though others are.
+fn missing(file: &Path, text: &str, follows: &str) -> StoreError {
+    let file = file.display();
+    StoreError::Corrupt(format!(
+        "cannot open the store: found: {file} is missing; needed: the file as it was written; put back a copy \
+         of the directory, or go on with `echo '{text}' > {file}`: {follows}"
+    ))
 }
 
 fn check_format(dir: &Path) -> Result<(), StoreError> {
@@ -113,6 +186,9 @@ fn check_format(dir: &Path) -> Result<(), StoreError> {
             found.trim_end(),
         ))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if dir.join("db").exists() || dir.join("session").exists() {
+                return Err(missing(&dir.join("format"), FORMAT, "if that is the format of these files"));
+            }
             replace(dir, "format", &format!("{FORMAT}\n"))
                 .map_err(|error| io_error(dir, "write `format`", &error))
         }

@@ -91,13 +91,22 @@ fn journal(dir: &Path) -> PathBuf {
     files(&dir.join("db"), ".jnl").pop().unwrap()
 }
 
-/// A directory whose store holds what `write` wrote and is closed, its journal without the zeros
-/// that it is made with.
+/// A directory whose store holds what `write` wrote and was killed; its journal is without the zeros
+/// that it is made with, and how long it was is not noted.
 fn prepared(test: &str, write: impl FnOnce(&mut Embedded)) -> Scratch {
     let scratch = Scratch::new(test);
     let mut store = open(scratch.path());
     write(&mut store);
-    drop(store);
-    drop(open(scratch.path()));
+    store.kill();
+    let journal = journal(scratch.path());
+    let written = fs::read(&journal).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    fs::OpenOptions::new().write(true).open(journal).unwrap().set_len(written as u64).unwrap();
+    forget_lengths(scratch.path());
     scratch
+}
+
+/// Makes the session that of a process that was killed before it noted the journals.
+fn forget_lengths(dir: &Path) {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(dir.join("session"), format!("open 0 {boot}")).unwrap();
 }

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use super::super::engine::{Op, Space};
+use super::super::record;
 use super::super::session::Session;
 use super::*;
 
@@ -44,23 +46,22 @@ fn a_journal_with_any_byte_flipped_is_refused_with_what_to_do() {
             store.commit().unwrap();
         }
     });
-    let path = journal(scratch.path());
-    let whole = fs::read(&path).unwrap();
-    for at in 0..whole.len() {
+    let whole = fs::read(journal(scratch.path())).unwrap();
+    let damaged = Scratch::new("flipped-copy");
+    // The last batch without its last bytes is what a torn write looks like.
+    for at in 0..whole.len() - 4 {
         let mut flipped = whole.clone();
         flipped[at] ^= 0x10;
+        drop(fs::remove_dir_all(damaged.path()));
+        copy(scratch.path(), damaged.path());
+        let path = journal(damaged.path());
         fs::write(&path, &flipped).unwrap();
-        // The last batch without its last bytes is what a torn write looks like; and a batch's
-        // number is covered by no checksum of the engine, but has no meaning on its own either.
-        if at + 4 >= whole.len() || Embedded::open(scratch.path(), OPTIONS).is_ok() {
-            fs::write(&path, &whole).unwrap();
-            continue;
-        }
-        let text = refused(scratch.path());
+        // A batch's number is covered by no checksum, but has no meaning on its own either.
+        let Err(error) = Embedded::open(damaged.path(), OPTIONS) else { continue };
+        let text = error.to_string();
         assert!(text.contains("is damaged at byte ") && text.contains("truncate -s "), "{at}: {text}");
         assert_eq!(fs::read(&path).unwrap(), flipped, "what is refused is left as it was");
     }
-    fs::write(&path, &whole).unwrap();
     assert_eq!(kept(&mut open(scratch.path()), "room").1.len(), 2);
 }
 
@@ -132,7 +133,7 @@ fn a_damaged_block_makes_its_room_answer_errors_and_no_other() {
             }
         }
         store.commit().unwrap();
-        store.engine.as_ref().unwrap().flush();
+        assert!(store.engine.as_ref().unwrap().flush());
     });
     let tables = files(&scratch.path().join("db/keyspaces/2/tables"), "");
     let table = tables.iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
@@ -164,7 +165,7 @@ fn a_table_with_any_byte_flipped_opens_or_is_refused_and_never_answers_wrongly()
     let scratch = prepared("table", |store| {
         append(store, "room", "one").unwrap();
         store.commit().unwrap();
-        store.engine.as_ref().unwrap().flush();
+        assert!(store.engine.as_ref().unwrap().flush());
     });
     let table = files(&scratch.path().join("db/keyspaces/2/tables"), "").pop().unwrap();
     let whole = fs::read(&table).unwrap();
@@ -207,4 +208,85 @@ fn a_directory_that_is_a_file_or_on_a_read_only_disk_is_named() {
     // Even root cannot write here.
     let text = refused(Path::new("/proc/throng"));
     assert!(text.contains("/proc/throng"), "{text}");
+}
+
+/// Does `damage` to a copy of `dir` and opens that; the text of the refusal.
+fn refused_after(dir: &Path, damage: impl FnOnce(&Path)) -> String {
+    let damaged = Scratch::new("damaged-copy");
+    copy(dir, damaged.path());
+    damage(damaged.path());
+    refused(damaged.path())
+}
+
+fn truncate(file: &Path, bytes: u64) {
+    fs::OpenOptions::new().write(true).open(file).unwrap().set_len(bytes).unwrap();
+}
+
+#[test]
+fn a_file_that_is_missing_or_emptied_is_refused_by_its_name_with_what_to_do() {
+    let scratch = Scratch::new("missing");
+    for killed in [true, false, true] {
+        let mut store = open(scratch.path());
+        append(&mut store, "room", "one").unwrap();
+        store.commit().unwrap();
+        if killed {
+            store.kill();
+        } else {
+            drop(store);
+        }
+        let active = journal(scratch.path());
+        let active = format!("db/{}", active.file_name().unwrap().to_str().unwrap());
+        let mut names: Vec<String> = (0..=4).map(|number| format!("db/keyspaces/{number}/current")).collect();
+        names.extend(["db/version".into(), active]);
+        for name in &names {
+            let text = refused_after(scratch.path(), |dir| fs::remove_file(dir.join(name)).unwrap());
+            assert!(text.contains(name) && text.contains("is missing") && text.contains("rm -r "), "{text}");
+            if killed || !name.ends_with(".jnl") {
+                let text = refused_after(scratch.path(), |dir| truncate(&dir.join(name), 0));
+                assert!(text.contains(name) && text.contains("put back a copy"), "{text}");
+            }
+        }
+        let text = refused_after(scratch.path(), |dir| fs::remove_dir_all(dir.join("db")).unwrap());
+        assert!(text.contains("db/version is missing"), "{text}");
+        for name in ["format", "session"] {
+            let text = refused_after(scratch.path(), |dir| fs::remove_file(dir.join(name)).unwrap());
+            assert!(text.contains(name) && text.contains("echo '"), "{text}");
+        }
+    }
+    assert_eq!(kept(&mut open(scratch.path()), "room").1.len(), 3);
+}
+
+#[test]
+fn a_journal_of_another_length_than_at_the_clean_end_is_refused() {
+    let scratch = Scratch::new("changed");
+    drop(open(scratch.path()));
+    let text = refused_after(scratch.path(), |dir| truncate(&journal(dir), 5));
+    assert!(text.contains("has 5 bytes; needed: 0 bytes"), "{text}");
+}
+
+#[test]
+fn a_creation_that_was_interrupted_is_begun_again() {
+    let scratch = Scratch::new("half-made");
+    drop(open(scratch.path()));
+    fs::write(scratch.path().join("session"), "making 0\n").unwrap();
+    fs::remove_file(scratch.path().join("db/keyspaces/2/current")).unwrap();
+    let mut store = open(scratch.path());
+    append(&mut store, "room", "one").unwrap();
+    store.commit().unwrap();
+}
+
+#[test]
+fn a_room_whose_last_message_is_gone_answers_an_error_and_gives_no_number_again() {
+    let scratch = Scratch::new("bound");
+    let mut store = open(scratch.path());
+    let position = append(&mut store, "room", "one").unwrap();
+    store.commit().unwrap();
+    let key = record::message_key("room", position.epoch, 1);
+    store.engine.as_ref().unwrap().write(vec![Op::Remove(Space::Messages, key)], true).unwrap();
+    drop(store);
+    let error = append(&mut open(scratch.path()), "room", "two").unwrap_err();
+    assert!(
+        matches!(error, StoreError::Corrupt(_)) && error.to_string().contains("no publication 1"),
+        "{error}"
+    );
 }
