@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -52,7 +52,12 @@ impl Keeper {
             cache_bytes_max: store.cache_bytes_max,
             disk_free_bytes_min: store.disk_free_bytes_min,
         };
-        let disk = Embedded::open(&dir.path().join(STORE), options)?;
+        let path = dir.path().join(STORE);
+        // After a crash what was not yet in files is read back, which may take a second or two.
+        tracing::info!("opening the store in {}", path.display());
+        let begun = Instant::now();
+        let disk = Embedded::open(&path, options)?;
+        tracing::info!("the store is open after {} ms", begun.elapsed().as_millis());
         let stats = disk.stats();
         let committer = Committer::new(
             intake,

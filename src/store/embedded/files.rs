@@ -94,7 +94,9 @@ pub(super) fn check(dir: &Path, ended: Ended, noted: &[Noted]) -> Result<(), Sto
         if ended == Ended::Closed {
             return refuse(&path(number), "is there", "no journal that was not there at the end");
         }
-        if ended == Ended::Killed && bytes < JOURNAL_BYTES {
+        // The process may have been killed when it had made the last one and not yet its zeros.
+        let is_just_made = bytes == 0 && journals.last().is_some_and(|(last, _)| *last == number);
+        if ended == Ended::Killed && bytes < JOURNAL_BYTES && !is_just_made {
             let needed = format!("{JOURNAL_BYTES} bytes, with which it was made");
             return refuse(&path(number), &format!("has {bytes} bytes"), &needed);
         }

@@ -127,6 +127,7 @@ fn files_get_smaller_when_messages_are_no_longer_kept() {
         }
         store.commit().unwrap();
     }
+    assert!(store.engine().unwrap().flush(), "what is in memory becomes tables");
     let full = store.tables_bytes();
     let written = 300 * 100 * 1_000;
     assert!(full > written / 3, "most of {written} has become tables: {full}");
