@@ -22,6 +22,14 @@ pub(super) fn io_error(dir: &Path, what: impl Display, error: &io::Error) -> Sto
              writable, `chown` it, or name another (`data` or --data)"
         )),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => damaged(dir, what, error),
+        io::ErrorKind::NotFound
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidInput => StoreError::Corrupt(format!(
+            "cannot {what} in {dir}: {error}: files there are missing, or are not the store's; needed: the \
+             directory as throng wrote it; put back a copy of it, or move it away to begin with no rooms"
+        )),
         _ => {
             StoreError::Io(format!("cannot {what} in {dir}: {error}; needed: a disk that works; see `dmesg`"))
         }
@@ -50,6 +58,11 @@ pub(super) fn engine_error(dir: &Path, what: impl Display, error: &fjall::Error)
         Error::InvalidVersion(found) => StoreError::Corrupt(format!(
             "cannot {what} in {}: found: engine format {found:?}; needed: version 3; use the throng that \
              wrote it, or another directory",
+            dir.display()
+        )),
+        Error::JournalRecovery(fjall::JournalRecoveryError::InvalidFileName) => StoreError::Corrupt(format!(
+            "cannot {what} in {}: found: a file `*.jnl` whose name is no number; needed: only the store's own \
+             files; move it away",
             dir.display()
         )),
         other => damaged(dir.display(), what, format!("{other:?}")),
