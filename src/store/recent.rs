@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::Publication;
+use super::{Publication, Range};
 
 /// Bookkeeping of one body: the handle in the queue, its allocation's head and rounding.
 const BODY_BYTES: usize = 72;
@@ -85,6 +85,14 @@ impl Recent {
         }
     }
 
+    /// Drops the oldest of the tail until `bytes_max` are left, so that a stretch that was just read
+    /// stays for the next reader; none from `least` on.
+    pub(super) fn shorten_tail(&mut self, top: u64, bytes_max: usize, least: u64) {
+        while self.stretch.is_some() && self.bytes > bytes_max && self.tail_first(top) < least {
+            self.drop_first();
+        }
+    }
+
     fn drop_first(&mut self) {
         if let Some(body) = self.tail.pop_front() {
             self.bytes -= weight(&body);
@@ -115,6 +123,28 @@ impl Recent {
         let held = self.get(top, first).is_some() && self.get(top, last).is_some();
         // Tail and stretch are each without holes, and `last` is not in the tail.
         (first <= last && !held).then_some(Missing { first, last })
+    }
+
+    /// The first of what `range` wants, as many as it has bytes for, if all of these are in memory and
+    /// the rest is not needed because of them.
+    pub(super) fn enough(
+        &self,
+        top: u64,
+        (first, last): (u64, u64),
+        range: Range,
+    ) -> Option<Vec<Publication>> {
+        let mut bytes = 0;
+        let mut publications = Vec::new();
+        for passed in 0..=last - first {
+            let offset = if range.reverse { last - passed } else { first + passed };
+            let body = self.get(top, offset)?;
+            bytes += body.len();
+            if bytes > range.bytes_max && !publications.is_empty() {
+                return Some(publications);
+            }
+            publications.push(Publication { offset, body: body.clone() });
+        }
+        None
     }
 
     /// Keeps what was read as `missing` for the next reader.

@@ -83,6 +83,10 @@ impl Store for Embedded {
             self.shrink();
             return Ok(range.within_bytes(publications));
         };
+        if let Some(publications) = room.stream.recent.enough(top, wanted, range) {
+            self.shrink();
+            return Ok(publications);
+        }
         let room = self.rooms.peek(name).expect("entered");
         let (part, bodies) = self.read_bodies(room, missing, range)?;
         // What was not read is not wanted: there are bytes enough before it.
@@ -98,6 +102,7 @@ impl Store for Embedded {
         if bodies.iter().map(Bytes::len).sum::<usize>() <= bytes_max {
             let staged_from = if room.staged.0 == self.staged.round { room.staged.1 } else { top + 1 };
             recent.keep(top, part, &bodies);
+            recent.shorten_tail(top, bytes_max, staged_from);
             recent.shorten(top, usize::MAX, bytes_max, staged_from);
         }
         let after = room.bytes();

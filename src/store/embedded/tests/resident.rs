@@ -125,3 +125,29 @@ fn rooms_that_are_published_to_in_turn_stay_in_memory_with_fewer_publications_ea
     assert!(count(&store.stats().resident_bytes) <= OPTIONS.cache_bytes_max as u64);
     assert_eq!(kept(&mut store, "room-7").1.len(), 31);
 }
+
+#[test]
+fn readers_that_get_only_as_many_bytes_as_they_may_read_the_disk_once_too() {
+    // The last ones alone take what one room may have in memory.
+    let long = "x".repeat(10_000);
+    let scratch = prepared("bytes", |store| {
+        for _ in 0..50 {
+            append(store, "room", &long).unwrap();
+        }
+        store.commit().unwrap();
+    });
+    let mut store = open(scratch.path());
+    let all = Range { bytes_max: 125_000, reverse: true, ..ALL };
+    store.read("room", &FSYNC, NOW_MS, all).unwrap();
+    for reverse in [false, true] {
+        let range = Range { since: None, limit: 300, bytes_max: 55_000, reverse };
+        let first = store.read("room", &FSYNC, NOW_MS, range).unwrap();
+        assert_eq!(first.len(), 5);
+        let stats = store.stats();
+        let reads = count(&stats.reads);
+        for _ in 0..100 {
+            assert_eq!(store.read("room", &FSYNC, NOW_MS, range).unwrap(), first);
+        }
+        assert_eq!(count(&stats.reads), reads);
+    }
+}
