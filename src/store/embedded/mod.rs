@@ -166,8 +166,9 @@ impl Embedded {
             }
         } else {
             files::check(&db, ended, session.noted())?;
-            session.begin()?;
+            session.forget_lengths()?;
             journal::mend(&db, ended == Ended::Lost)?;
+            session.begin()?;
         }
         let engine = Engine::open(&db, block_cache_bytes(options))?;
         // A journal that was written to is told from one that was emptied.

@@ -30,6 +30,9 @@ const FORMAT: &str = "throng rooms 1";
 /// Where the kernel tells which boot this is; a random text.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// A boot that is not known: another than this one.
+const UNKNOWN: &str = "unknown";
+
 /// How the last run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -51,6 +54,8 @@ pub(super) struct Session {
     losses: u64,
     /// The journals as the last run noted them; none if it did not.
     noted: Vec<Noted>,
+    /// The boot of the last run, if the machine may have failed since.
+    lost_boot: Option<String>,
 }
 
 impl Session {
@@ -86,7 +91,13 @@ impl Session {
             }
             Err(error) => return Err(io_error(dir, "read `session`", &error)),
         };
-        Ok((Session { dir: dir.to_owned(), boot, losses: last.losses, noted: last.noted }, ended))
+        let lost_boot = match (ended, last.state) {
+            (Ended::Lost, State::Open(then)) => Some(if then.is_empty() { UNKNOWN.to_owned() } else { then }),
+            _ => None,
+        };
+        let session =
+            Session { dir: dir.to_owned(), boot, losses: last.losses, noted: last.noted, lost_boot };
+        Ok((session, ended))
     }
 
     /// The journals as the last run noted them.
@@ -113,6 +124,15 @@ impl Session {
     /// Writes down that the store is open and its journals may get shorter.
     pub(super) fn begin(&self) -> Result<(), StoreError> {
         self.write(&format!("open {} {}\n", self.losses, self.boot))
+    }
+
+    /// Writes down that the journals are about to be made shorter. That the machine failed is not
+    /// forgotten: who is killed before they are mended finds them torn again.
+    pub(super) fn forget_lengths(&self) -> Result<(), StoreError> {
+        match &self.lost_boot {
+            Some(boot) => self.write(&format!("open {} {boot}\n", self.losses - 1)),
+            None => self.begin(),
+        }
     }
 
     /// Writes down that the store is open, and how long its journals are, which get longer from now

@@ -85,6 +85,8 @@ fn after_the_machine_failed_a_torn_journal_is_cut_and_put_aside() {
     fs::write(&path, &torn).unwrap();
     refused(scratch.path());
     lose_power(scratch.path());
+    // The first start after it may be killed before it has mended anything.
+    Session::open(scratch.path()).unwrap().0.forget_lengths().unwrap();
     assert_eq!(kept(&mut open(scratch.path()), "room").1, [(1, "one".into())]);
     let aside = files(scratch.path(), ".torn");
     assert_eq!(aside.len(), 1);
