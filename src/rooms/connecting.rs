@@ -179,17 +179,14 @@ impl Rooms {
     ) {
         let answer_bytes_max = self.shared.settings.answer_bytes_max;
         let connecting = self.pending.connecting(key).expect("a client that is there waits for it");
-        connecting.subs[nth].state = match answer {
+        connecting.subs[nth].state = match answer.map(Reply::subscribed) {
             // All of them are one reply, which is to be no longer than one answer.
-            Ok(Reply::Subscribed { position, publications, .. })
+            Ok((position, _, publications))
                 if connecting.recovered_bytes() + publications.len() > answer_bytes_max =>
             {
                 State::Answered(position, false, Bytes::new())
             }
-            Ok(Reply::Subscribed { position, recovered, publications }) => {
-                State::Answered(position, recovered, publications)
-            }
-            Ok(_) => unreachable!("asked for a position"),
+            Ok((position, recovered, publications)) => State::Answered(position, recovered, publications),
             Err(code) => {
                 connecting.failed = Some(code);
                 State::Ready

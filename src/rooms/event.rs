@@ -82,6 +82,18 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// What `Subscribed` holds: where the stream is, whether the client recovered, and what it missed.
+    ///
+    /// # Panics
+    ///
+    /// It is another answer, to a question that did not ask for a position: a broken invariant.
+    pub(super) fn subscribed(self) -> (Position, bool, Bytes) {
+        match self {
+            Reply::Subscribed { position, recovered, publications } => (position, recovered, publications),
+            _ => unreachable!("asked for a position"),
+        }
+    }
+
     /// Bytes that it keeps besides itself.
     pub(super) fn bytes(&self) -> usize {
         match self {

@@ -374,11 +374,8 @@ impl Rooms {
         answer: Result<Reply, ErrorCode>,
     ) {
         let Giving { index, order, join, is_recoverable, since } = giving;
-        let (position, recovered, publications) = match answer {
-            Ok(Reply::Subscribed { position, recovered, publications }) => {
-                (position, recovered, publications)
-            }
-            Ok(_) => unreachable!("asked for a position"),
+        let (position, recovered, publications) = match answer.map(Reply::subscribed) {
+            Ok(subscribed) => subscribed,
             Err(code) => return order.fail(code),
         };
         let Deed::Subscribe(_, _, grant) = &order.deed else { unreachable!("it gives a subscription") };

@@ -194,11 +194,8 @@ impl Rooms {
         answer: Result<Reply, ErrorCode>,
     ) {
         let Subscribing { index, join, is_recoverable, recovery, ttl_s, data } = subscribing;
-        let (position, recovered, publications) = match answer {
-            Ok(Reply::Subscribed { position, recovered, publications }) => {
-                (position, recovered, publications)
-            }
-            Ok(_) => unreachable!("asked for a position"),
+        let (position, recovered, publications) = match answer.map(Reply::subscribed) {
+            Ok(subscribed) => subscribed,
             Err(code) => return self.reply(io, |out| reply::error(out, id, code)),
         };
         if recovery.is_wanted && !recovered && recovery.rejects_unrecovered {
