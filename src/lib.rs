@@ -2,7 +2,7 @@
 //!
 //! The binary is `throng serve`; this library is what it is made of. The folders are the
 //! architecture, and a module names only the ones before it:
-//! `limits` → `wire`, `plan` → `protocol`, `conn`, `hub` → `host` → `shard` → `rooms` → `control`,
+//! `limits` → `wire`, `plan` → `protocol`, `conn`, `hub` → `host` → `doctor` → `shard`, `store` → `rooms` → `control`,
 //! `load` → `cli`. ARCHITECTURE.md tells why.
 
 pub mod cli;

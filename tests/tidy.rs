@@ -10,13 +10,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The modules, rank by rank: each names only modules of ranks before its own.
-const RANKS: [&[&str]; 10] = [
+const RANKS: [&[&str]; 11] = [
     &["limits"],
     &["wire", "plan"],
     &["protocol"],
     &["conn"],
     &["hub"],
     &["host"],
+    &["doctor"],
     &["shard", "store"],
     &["rooms"],
     &["control", "load"],
@@ -24,7 +25,7 @@ const RANKS: [&[&str]; 10] = [
 ];
 
 /// Modules to which bytes and time come as arguments.
-const PURE: [&str; 5] = ["limits", "wire", "conn", "protocol", "hub"];
+const PURE: [&str; 6] = ["limits", "plan", "wire", "conn", "protocol", "hub"];
 
 /// What such a module would name to get them by itself.
 const IMPURE_NAMES: [&str; 16] = [

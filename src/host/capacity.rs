@@ -2,13 +2,7 @@
 
 use std::fs;
 
-/// Kernel memory of one idle connection on the server's side: TCP socket, socket inode, dentry,
-/// file, epoll item and wait entry. Source: /proc/slabinfo on Linux 6.18 (x86-64), 2,368 + 832 + 192
-/// + 192 + 128 + 64 bytes; a thirty-second more for slabs that are not full.
-const KERNEL_BYTES_PER_CONNECTION: u64 = 3_776 + 118;
-
-/// User memory of one idle connection with one subscription, at most. Source: `throng bench idle`.
-const USER_BYTES_PER_CONNECTION: u64 = 160;
+use crate::limits::{KERNEL_BYTES_PER_CONNECTION, USER_BYTES_PER_CONNECTION};
 
 /// A limit on connections: where it comes from, what it allows and how to raise it.
 #[derive(Debug, Clone, PartialEq, Eq)]
