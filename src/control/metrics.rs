@@ -71,7 +71,7 @@ const COUNTERS_BY_SHARD: [Exposed; 3] = [
 ];
 
 /// Counters that are sums over the shards.
-const COUNTERS: [Exposed; 9] = [
+const COUNTERS: [Exposed; 11] = [
     Exposed {
         name: "accept_failures",
         help: "Accepts that failed because descriptors or memory ran out",
@@ -125,6 +125,18 @@ const COUNTERS: [Exposed; 9] = [
         help: "Publishes refused with error 111, and join and leave pushes not passed on, because a shard's inbox or the committer's queue was full",
         unit: None,
         count: |stats| &stats.publishes_refused,
+    },
+    Exposed {
+        name: "publishes_limited",
+        help: "Publish commands refused with error 111, because the connection or the room had too many a second",
+        unit: None,
+        count: |stats| &stats.publishes_limited,
+    },
+    Exposed {
+        name: "subscribes_limited",
+        help: "Subscribe commands refused with error 111, because the connection sent too many a second",
+        unit: None,
+        count: |stats| &stats.subscribes_limited,
     },
 ];
 
@@ -314,6 +326,8 @@ mod tests {
             ("slow_closes", 1313.0),
             ("write_timeout_closes", 1414.0),
             ("publishes_refused", 1515.0),
+            ("publishes_limited", 1616.0),
+            ("subscribes_limited", 1717.0),
         ] {
             assert_eq!(samples[&format!("throng_{name}_total")], sum, "{name}");
         }

@@ -1,5 +1,5 @@
 //! Rooms: which exist and on which shards they have members, who the members are, which users
-//! there are.
+//! there are, and the rates that they are held to.
 //!
 //! Two parts. `Directory` and `Users` are shared by all shards: names are interned there once, and
 //! a publisher reads there which shards have members. `Members` is one shard's own.
@@ -12,11 +12,13 @@
 mod directory;
 mod members;
 mod namespace;
+mod rates;
 mod retention;
 mod users;
 
 pub use directory::{Directory, Room, RoomId};
 pub use members::{Member, Members, RoomIndex};
 pub use namespace::{NamespaceOptions, RecoveryMode};
+pub use rates::{Buckets, SharedBuckets};
 pub use retention::{Durability, Retention};
 pub use users::{User, Users};

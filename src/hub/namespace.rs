@@ -40,6 +40,10 @@ pub struct NamespaceOptions {
     pub allow_user_limited_channels: bool,
     /// Room names must match this regular expression, if it is not empty; it replaces the ASCII rule.
     pub channel_regex: String,
+    /// Publications a second that clients may make in one room; a second's worth may come at once. 0 is no limit.
+    pub publishes_per_second: u32,
+    /// Longest data of a client's publication in bytes; 0 leaves it to what a message may be.
+    pub data_bytes_max: u32,
     /// Publications kept of each room; 0 turns history off.
     pub history_size: u32,
     /// Time after a room's last publish at which its history is dropped; 0 turns history off.
@@ -100,6 +104,8 @@ impl Default for NamespaceOptions {
             allow_presence_for_anonymous: false,
             allow_user_limited_channels: false,
             channel_regex: String::new(),
+            publishes_per_second: 0,
+            data_bytes_max: 0,
             history_size: 0,
             history_ttl_ms: 0,
             history_meta_ttl_ms: HISTORY_META_TTL_MS,

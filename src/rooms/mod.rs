@@ -35,7 +35,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use crate::conn::{CloseReason, Connection, ConnectionId, Key};
-use crate::hub::{Members, User};
+use crate::hub::{Buckets, Members, User};
 use crate::protocol::{self, ClientId, ClientInfo, Command, Disconnect, ErrorCode, Method, reply};
 use crate::shard::{Io, Service};
 use crate::store::committer;
@@ -81,6 +81,10 @@ pub struct Rooms {
     questions: Questions,
     pending: Pending,
     walk: Walk,
+    /// How many publish commands each connection may still send.
+    publishes: Buckets<ConnectionId>,
+    /// How many subscribe commands each connection may still send.
+    subscribes: Buckets<ConnectionId>,
     /// Replies to the message that is being handled, newline-separated.
     replies: Vec<u8>,
     /// How many there are.
@@ -105,6 +109,8 @@ impl Rooms {
             questions: Questions::default(),
             pending: Pending::default(),
             walk: Walk::default(),
+            publishes: Buckets::default(),
+            subscribes: Buckets::default(),
             replies: Vec::new(),
             replies_count: 0,
             replying_to: 0,

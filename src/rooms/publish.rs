@@ -19,6 +19,12 @@ impl Rooms {
         id: u32,
         request: &PublishRequest<'_>,
     ) -> Result<(), Failure> {
+        // Before anything that costs more: a flood is what this is for.
+        let now_ms = io.now_ms();
+        if !self.publishes.take(io.id(key), self.shared.settings.publishes_per_second, now_ms) {
+            io.stats().publishes_limited.add(1);
+            return Err(ErrorCode::TooManyRequests.into());
+        }
         let (channel, namespace) = self.shared.channel(&request.channel)?;
         let Some(data) = request.data else { return Err(ErrorCode::BadRequest.into()) };
         let room = self.shared.directory.find(channel.full());
@@ -29,6 +35,13 @@ impl Rooms {
         let options = self.shared.options(namespace);
         if !self.shared.allows(peer.user.is_none(), is_member, Allowed::publish(options)) {
             return Err(ErrorCode::PermissionDenied.into());
+        }
+        if options.data_bytes_max > 0 && data.get().len() > options.data_bytes_max as usize {
+            return Err(ErrorCode::LimitExceeded.into());
+        }
+        if !self.shared.publishes.take(channel.full(), options.publishes_per_second, now_ms) {
+            io.stats().publishes_limited.add(1);
+            return Err(ErrorCode::TooManyRequests.into());
         }
         // What a shard cannot take in, nobody is to be told of as published.
         if room.as_ref().is_some_and(|room| room.shards().any(|shard| self.links.is_full(shard))) {

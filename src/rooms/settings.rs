@@ -27,6 +27,11 @@ pub struct Settings {
     pub channel_max_length: usize,
     /// Connections one named user may have on this server; 0 is no limit.
     pub user_connection_limit: u32,
+    /// Publish commands a second that one connection may send; a second's worth may come at once. 0 is
+    /// no limit.
+    pub publishes_per_second: u32,
+    /// Subscribe commands a second, likewise.
+    pub subscribes_per_second: u32,
     /// Longest answer to one command, in bytes: what a connection can take at once.
     pub answer_bytes_max: usize,
     /// Most publications that one answer to a history request holds. At least 1.
@@ -60,6 +65,8 @@ impl Default for Settings {
             channel_limit: limits::CHANNEL_LIMIT,
             channel_max_length: limits::CHANNEL_BYTES_MAX,
             user_connection_limit: 0,
+            publishes_per_second: 0,
+            subscribes_per_second: 0,
             answer_bytes_max: limits::ANSWER_BYTES_MAX,
             history_max_publication_limit: 300,
             recovery_max_publication_limit: 300,

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use regex::Regex;
 
 use crate::conn::ConnectionId;
-use crate::hub::{Directory, NamespaceOptions, Users};
+use crate::hub::{Directory, NamespaceOptions, SharedBuckets, Users};
 use crate::protocol::{ChannelName, ClientId, ErrorCode, Verifier};
 use crate::rooms::Settings;
 
@@ -28,6 +28,8 @@ pub struct Shared {
     pub(super) subscription_tokens: Option<Verifier>,
     pub(super) directory: Directory,
     pub(super) users: Users,
+    /// How many publications each room may still get from clients.
+    pub(super) publishes: SharedBuckets,
     namespaces: Vec<Namespace>,
     by_name: HashMap<String, u16>,
     /// Makes client ids that nobody can guess or tell apart by age.
@@ -59,6 +61,7 @@ impl Shared {
             subscription_tokens,
             directory: Directory::new(shards),
             users: Users::default(),
+            publishes: SharedBuckets::default(),
             namespaces,
             by_name,
             client_ids: RandomState::new(),

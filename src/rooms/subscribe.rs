@@ -115,6 +115,11 @@ impl Rooms {
         id: u32,
         request: &SubscribeRequest<'_>,
     ) -> Result<(), Failure> {
+        // Before anything that costs more, such as the check of a token.
+        if !self.subscribes.take(io.id(key), self.shared.settings.subscribes_per_second, io.now_ms()) {
+            io.stats().subscribes_limited.add(1);
+            return Err(ErrorCode::TooManyRequests.into());
+        }
         let (channel, namespace) = self.shared.channel(&request.channel)?;
         let peer = io.peer(key);
         if self.index_if_member(peer, channel.full()).is_some() {

@@ -1,36 +1,39 @@
 //! Time and chance as a shard sees them: read once a turn, so that a turn has one "now".
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
+
+/// When the first shard started.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Time and chance as a shard sees them.
 #[derive(Debug)]
 pub(super) struct Clock {
-    started: Instant,
     now_ms: u64,
     unix_s: i64,
     random: u64,
 }
 
 impl Clock {
-    /// A clock that starts now.
+    /// A clock whose time goes on from that of the other shards' clocks.
     pub(super) fn new() -> Self {
         let random = RandomState::new().hash_one(0) | 1;
-        let mut clock = Clock { started: Instant::now(), now_ms: 0, unix_s: 0, random };
+        let mut clock = Clock { now_ms: 0, unix_s: 0, random };
         clock.turn();
         clock
     }
 
     /// Begins a turn.
     pub(super) fn turn(&mut self) {
-        self.now_ms = self.started.elapsed().as_millis() as u64;
+        self.now_ms = STARTED.elapsed().as_millis() as u64;
         // A clock before 1970 counts as 1970: every token with a `nbf` is refused then.
         self.unix_s = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs() as i64);
     }
 
-    /// Milliseconds since the shard started.
+    /// Milliseconds since the first shard started, by one clock for all shards.
     pub(super) fn now_ms(&self) -> u64 {
         self.now_ms
     }

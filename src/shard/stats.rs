@@ -117,6 +117,10 @@ pub struct Stats {
     /// Publishes refused with error 111, and join and leave pushes not passed on, because a member
     /// shard's inbox was full.
     pub publishes_refused: Counter,
+    /// Publish commands refused with error 111, because the connection or the room had too many.
+    pub publishes_limited: Counter,
+    /// Subscribe commands refused with error 111, because the connection sent too many.
+    pub subscribes_limited: Counter,
     /// Turns of the event loop.
     pub turns: Counter,
 }

@@ -23,6 +23,10 @@ pub struct Client {
     pub channel_limit: usize,
     /// Connections one named user may have on this server; 0 is no limit.
     pub user_connection_limit: u32,
+    /// Publish commands a second that one connection may send; 0 is no limit.
+    pub publishes_per_second: u32,
+    /// Subscribe commands a second that one connection may send; 0 is no limit.
+    pub subscribes_per_second: u32,
     /// A client without a token may connect as the anonymous user `""`.
     pub allow_anonymous_connect_without_token: bool,
     /// Most publications that one answer to a history request holds.
@@ -48,6 +52,8 @@ impl Default for Client {
             expired_sub_close_delay_ms: rooms.expired_sub_close_delay_ms,
             channel_limit: rooms.channel_limit,
             user_connection_limit: rooms.user_connection_limit,
+            publishes_per_second: rooms.publishes_per_second,
+            subscribes_per_second: rooms.subscribes_per_second,
             allow_anonymous_connect_without_token: rooms.allow_anonymous_connect_without_token,
             history_max_publication_limit: rooms.history_max_publication_limit,
             recovery_max_publication_limit: rooms.recovery_max_publication_limit,

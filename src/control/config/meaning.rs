@@ -56,6 +56,8 @@ impl Config {
             channel_limit: client.channel_limit,
             channel_max_length: self.channel.max_length,
             user_connection_limit: client.user_connection_limit,
+            publishes_per_second: client.publishes_per_second,
+            subscribes_per_second: client.subscribes_per_second,
             answer_bytes_max: crate::limits::ANSWER_BYTES_MAX.min(self.limits.backlog_bytes_max / 2),
             history_max_publication_limit: client.history_max_publication_limit,
             recovery_max_publication_limit: client.recovery_max_publication_limit,
@@ -185,7 +187,7 @@ mod tests {
         let config = parse(
             "[client]\nping_interval_ms = 11\npong_timeout_ms = 2\nstale_close_delay_ms = 3\n\
              expired_close_delay_ms = 4\nexpired_sub_close_delay_ms = 5\nchannel_limit = 6\n\
-             user_connection_limit = 7\nallow_anonymous_connect_without_token = true\n\
+             user_connection_limit = 7\npublishes_per_second = 11\nsubscribes_per_second = 12\nallow_anonymous_connect_without_token = true\n\
              history_max_publication_limit = 9\nrecovery_max_publication_limit = 10\n\
              [client.subscribe_to_user_personal_channel]\nenabled = true\npersonal_channel_namespace = 'chat'\n\
              [client.token]\nhmac_secret_key = 'a'\nhmac_previous_secret_key = 'b'\naudience = 'c'\nissuer = 'd'\n\
@@ -205,8 +207,10 @@ mod tests {
             rooms.channel_max_length as u32,
             rooms.history_max_publication_limit as u32,
             rooms.recovery_max_publication_limit as u32,
+            rooms.publishes_per_second,
+            rooms.subscribes_per_second,
         ];
-        assert_eq!(numbers, [11, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(numbers, [11, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!(rooms.personal_channel.as_deref(), Some("chat"));
         assert!(rooms.allow_anonymous_connect_without_token && rooms.without_namespace.presence);
         let token = rooms.token.unwrap();

@@ -204,6 +204,14 @@ fn values_that_cannot_be_are_refused() {
         ("[limits]\nwrite_timeout_ms = 0", "t.toml:2: `limits.write_timeout_ms` is 0; needed: 1 at least"),
         ("[limits]\nmessage_bytes_max = 0", "t.toml:2: `limits.message_bytes_max` is 0; needed: 1 at least"),
         ("[socket]\nlisten_backlog = 0", "t.toml:2: `socket.listen_backlog` is 0; needed: 1 at least"),
+        (
+            "[client]\nsubscribes_per_second = 1000001",
+            "t.toml:2: `client.subscribes_per_second` is 1000001; needed: 1000000 at most",
+        ),
+        (
+            "[channel.without_namespace]\npublishes_per_second = 1000001",
+            "t.toml:2: `channel.without_namespace.publishes_per_second` is 1000001; needed: 1000000 at most",
+        ),
         ("[client]\nchannel_limit = 0", "t.toml:2: `client.channel_limit` is 0; needed: 1 at least"),
         (
             "[client]\nstale_close_delay_ms = 0",

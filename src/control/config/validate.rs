@@ -19,6 +19,9 @@ const API_KEY_BYTES_MIN: usize = 16;
 /// Most publications that one answer may be set to hold.
 const ANSWER_PUBLICATIONS_MAX: usize = 1_000_000;
 
+/// Highest rate that a client or a room may be held to: above it a typing error is likelier than a wish.
+const PER_SECOND_MAX: usize = 1_000_000;
+
 /// A failed check.
 struct Failure {
     /// Keys that take part, the likeliest culprit first: the first that the file has is blamed.
@@ -144,6 +147,11 @@ fn at_most(key: &str, found: usize, most: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Checks a rate of commands or publications.
+fn rate(key: &str, per_second: u32) -> Result<(), Failure> {
+    at_most(key, per_second as usize, PER_SECOND_MAX)
+}
+
 /// Checks a time that a shard's timer wheel keeps, which would end a longer one early.
 fn timer(key: &str, found_ms: u32) -> Result<(), Failure> {
     at_least(key, found_ms as usize, 1)?;
@@ -200,6 +208,8 @@ fn client(config: &Config) -> Result<(), Failure> {
         at_least(key, found, 1)?;
         at_most(key, found, ANSWER_PUBLICATIONS_MAX)?;
     }
+    rate("client.publishes_per_second", client.publishes_per_second)?;
+    rate("client.subscribes_per_second", client.subscribes_per_second)?;
     secrets("client.token", client.token.as_ref())?;
     secrets("client.subscription_token", client.subscription_token.as_ref())
 }

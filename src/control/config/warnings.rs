@@ -141,6 +141,8 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         allow_user_limited_channels: _,
         exclude_sender: _,
         channel_regex: _,
+        publishes_per_second: _,
+        data_bytes_max: _,
     } = options.clone();
     let initial = NamespaceOptions::default();
     let [is_sized, is_timed] = [history_size > 0, history_ttl_ms > 0];

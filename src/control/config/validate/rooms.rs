@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::super::{Config, duration_text};
-use super::{Failure, at_least, fail};
+use super::{Failure, at_least, fail, rate};
 use crate::hub::NamespaceOptions;
 
 /// What a namespace may be called. Source: PROTOCOL.md 19.
@@ -53,6 +53,7 @@ fn personal(config: &Config, names: &HashSet<&str>) -> Result<(), Failure> {
 
 fn options(table: &str, options: &NamespaceOptions) -> Result<(), Failure> {
     pattern(table, &options.channel_regex)?;
+    rate(&format!("{table}.publishes_per_second"), options.publishes_per_second)?;
     history(table, options)
 }
 
