@@ -30,7 +30,7 @@ fn open() -> (Poll, Ends) {
 fn message(room: RoomId, pushes: &Bytes) -> Message<Event> {
     let pushes = pushes.clone();
     let audience = Audience::Everyone;
-    Message::Service(Event::Published { room, audience, excluded: None, pushes, messages: 1 })
+    Message::Service(Event::Published { room, audience, excluded: None, pushes, messages: 1, first: 0 })
 }
 
 /// Takes `count` messages, waiting for those that are not there yet.

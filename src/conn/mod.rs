@@ -10,7 +10,7 @@ mod backlog;
 mod inbound;
 mod reason;
 
-pub use backlog::Backlog;
+pub use backlog::{Backlog, Mark};
 pub use inbound::{Event, Inbound};
 pub use reason::CloseReason;
 

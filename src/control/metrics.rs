@@ -71,7 +71,7 @@ const COUNTERS_BY_SHARD: [Exposed; 3] = [
 ];
 
 /// Counters that are sums over the shards.
-const COUNTERS: [Exposed; 11] = [
+const COUNTERS: [Exposed; 12] = [
     Exposed {
         name: "accept_failures",
         help: "Accepts that failed because descriptors or memory ran out",
@@ -113,6 +113,12 @@ const COUNTERS: [Exposed; 11] = [
         help: "Connections closed because their backlog, or the sum of all backlogs, was full",
         unit: None,
         count: |stats| &stats.slow_closes,
+    },
+    Exposed {
+        name: "slow_recoveries",
+        help: "Times that what waited for a slow member was dropped, for it to get that from the history as fast as it reads",
+        unit: None,
+        count: |stats| &stats.slow_recoveries,
     },
     Exposed {
         name: "write_timeout_closes",
@@ -324,10 +330,11 @@ mod tests {
             ("deliveries", 1111.0),
             ("writes", 1212.0),
             ("slow_closes", 1313.0),
-            ("write_timeout_closes", 1414.0),
-            ("publishes_refused", 1515.0),
-            ("publishes_limited", 1616.0),
-            ("subscribes_limited", 1717.0),
+            ("slow_recoveries", 1414.0),
+            ("write_timeout_closes", 1515.0),
+            ("publishes_refused", 1616.0),
+            ("publishes_limited", 1717.0),
+            ("subscribes_limited", 1818.0),
         ] {
             assert_eq!(samples[&format!("throng_{name}_total")], sum, "{name}");
         }

@@ -24,21 +24,29 @@ use crate::hub::{Room, RoomId};
 /// Index of a room among those that have members in the shard. Reused when the room has no more.
 pub type RoomIndex = u32;
 
-/// Set in a member that wants to be told who joins and leaves. Keys are below 2³⁰.
+/// Set in a member that wants to be told who joins and leaves. Keys are below 2²⁸.
 const WANTS_JOIN_LEAVE: u32 = 1 << 31;
 
 /// Set in a member that follows the room's stream.
 const FOLLOWS: u32 = 1 << 30;
 
-/// One member: the connection's key, whether it wants join and leave pushes, and whether it knows
-/// where it is in the room's stream.
+/// Set in a member that may come back to where it is in the room's stream.
+const RECOVERS: u32 = 1 << 29;
+
+/// Set in a member that reads what it has not got yet from the history, and gets nothing as it comes.
+const TRAILS: u32 = 1 << 28;
+
+const FLAGS: u32 = WANTS_JOIN_LEAVE | FOLLOWS | RECOVERS | TRAILS;
+
+/// One member: the connection's key, whether it wants join and leave pushes, and how it follows
+/// the room's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member(u32);
 
 impl Member {
     /// The member with connection `key`.
     pub fn new(key: Key, wants_join_leave: bool) -> Self {
-        assert!(key < FOLLOWS, "slab keys are below 2^30");
+        assert!(key & FLAGS == 0, "slab keys are below 2^28");
         Member(if wants_join_leave { key | WANTS_JOIN_LEAVE } else { key })
     }
 
@@ -47,14 +55,29 @@ impl Member {
         Member(if follows { self.0 | FOLLOWS } else { self.0 })
     }
 
+    /// The same member, able to come back to where it is if `recovers`.
+    pub fn recovering(self, recovers: bool) -> Self {
+        Member(if recovers { self.0 | RECOVERS } else { self.0 })
+    }
+
     /// The member's connection.
     pub fn key(self) -> Key {
-        self.0 & !(WANTS_JOIN_LEAVE | FOLLOWS)
+        self.0 & !FLAGS
+    }
+
+    /// Whether it may come back to where it is in the room's stream, and gets what it missed.
+    pub fn recovers(self) -> bool {
+        self.0 & RECOVERS != 0
     }
 
     /// Whether it knows where it is in the room's stream.
     pub fn follows(self) -> bool {
         self.0 & FOLLOWS != 0
+    }
+
+    /// Whether it gets what it missed from the history before anything that comes.
+    pub fn trails(self) -> bool {
+        self.0 & TRAILS != 0
     }
 
     /// Whether it is told who joins and leaves.
@@ -141,6 +164,12 @@ impl Members {
         local.room.clients.fetch_add(1, Ordering::Relaxed);
         local.members.push(member);
         local.members.len() as u32 - 1
+    }
+
+    /// Has the member at `place` trail the room, or not any more.
+    pub fn set_trailing(&mut self, index: RoomIndex, place: u32, trails: bool) {
+        let member = &mut self.rooms[index as usize].members[place as usize].0;
+        *member = if trails { *member | TRAILS } else { *member & !TRAILS };
     }
 
     fn close_if_empty(&mut self, index: RoomIndex) -> Option<Arc<Room>> {

@@ -44,6 +44,8 @@ pub struct NamespaceOptions {
     pub publishes_per_second: u32,
     /// Longest data of a client's publication in bytes; 0 leaves it to what a message may be.
     pub data_bytes_max: u32,
+    /// What is done about a member that reads too slowly.
+    pub slow: Slow,
     /// Publications kept of each room; 0 turns history off.
     pub history_size: u32,
     /// Time after a room's last publish at which its history is dropped; 0 turns history off.
@@ -70,6 +72,18 @@ pub struct NamespaceOptions {
     pub allow_history_for_subscriber: bool,
     /// With one of the two above: anonymous clients too.
     pub allow_history_for_anonymous: bool,
+}
+
+/// What is done about a member for which more waits than may. Source: DESIGN section 6.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slow {
+    /// Its connection is closed with 3008; its SDK connects again.
+    #[default]
+    Disconnect,
+    /// What waits is dropped, and the member gets it from the history as fast as it reads. For those
+    /// who can recover.
+    Recover,
 }
 
 /// What recovery gives a client that comes back.
@@ -106,6 +120,7 @@ impl Default for NamespaceOptions {
             channel_regex: String::new(),
             publishes_per_second: 0,
             data_bytes_max: 0,
+            slow: Slow::default(),
             history_size: 0,
             history_ttl_ms: 0,
             history_meta_ttl_ms: HISTORY_META_TTL_MS,

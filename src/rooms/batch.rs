@@ -51,6 +51,8 @@ pub(super) struct Batch {
     /// Pushes separated by newlines.
     pub pushes: Vec<u8>,
     pub messages: u32,
+    /// Offset of the first publication that has one; 0 if none has.
+    pub first: u64,
 }
 
 /// The open batches of this turn.
@@ -91,11 +93,12 @@ impl Batches {
         batch
     }
 
-    /// Adds a push of `kind`, or several, separated by newlines.
-    pub(super) fn add(&mut self, room: &Arc<Room>, kind: Kind, messages: u32, pushes: &[u8]) {
+    /// Adds a push of `kind`, or several, separated by newlines; `first` is the offset of the first of them
+    /// that has one, or 0.
+    pub(super) fn add(&mut self, room: &Arc<Room>, kind: Kind, first: u64, messages: u32, pushes: &[u8]) {
         let at = *self.by_room.entry(room.id).or_insert_with(|| {
             let pushes = self.spare.pop().unwrap_or_default();
-            self.open.push(Batch { room: Arc::clone(room), kind, pushes, messages: 0 });
+            self.open.push(Batch { room: Arc::clone(room), kind, pushes, messages: 0, first: 0 });
             self.open.len() - 1
         });
         let batch = &mut self.open[at];
@@ -105,6 +108,9 @@ impl Batches {
         }
         batch.pushes.extend_from_slice(pushes);
         batch.messages += messages;
+        if batch.first == 0 {
+            batch.first = first;
+        }
     }
 
     /// Takes the buffer of a batch that was sent back for later ones.
@@ -137,9 +143,9 @@ mod tests {
         let directory = Directory::new(1);
         let room = directory.enter("a", 0, 0);
         let mut batches = Batches::default();
-        batches.add(&room, LIVE, 1, b"1");
+        batches.add(&room, LIVE, 0, 1, b"1");
         assert!(batches.take_other(room.id, LIVE).is_none());
-        batches.add(&room, LIVE, 2, b"2\n3");
+        batches.add(&room, LIVE, 0, 2, b"2\n3");
         let batch = batches.take_other(room.id, Kind { excluded: Some(SENDER), ..LIVE }).unwrap();
         assert_eq!((batch.pushes.as_slice(), batch.messages), (b"1\n2\n3".as_slice(), 3));
         assert!(batches.take_any().is_none());
@@ -151,7 +157,7 @@ mod tests {
         let rooms: Vec<_> = ["a", "b", "c"].map(|name| directory.enter(name, 0, 0)).into();
         let mut batches = Batches::default();
         for room in &rooms {
-            batches.add(room, LIVE, 1, room.name.as_bytes());
+            batches.add(room, LIVE, 0, 1, room.name.as_bytes());
         }
         assert_eq!(batches.take(rooms[0].id).unwrap().pushes, b"a");
         assert_eq!(batches.take(rooms[2].id).unwrap().pushes, b"c");
@@ -164,7 +170,7 @@ mod tests {
         let directory = Directory::new(1);
         let room = directory.enter("a", 0, 0);
         let mut batches = Batches::default();
-        batches.add(&room, LIVE, 1, &[b'x'; BATCH_BYTES_MAX]);
+        batches.add(&room, LIVE, 0, 1, &[b'x'; BATCH_BYTES_MAX]);
         assert!(batches.take_other(room.id, LIVE).is_some());
     }
 }

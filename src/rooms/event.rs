@@ -54,6 +54,19 @@ pub enum Part {
     Busy,
 }
 
+/// What a member that trails its room gets next.
+#[derive(Debug, Clone)]
+pub struct Missed {
+    /// Pushes separated by newlines.
+    pub pushes: Bytes,
+    /// How many there are.
+    pub messages: u32,
+    /// Offset of the last of them.
+    pub last: u64,
+    /// Offset of the stream's last publication as of this answer.
+    pub top: u64,
+}
+
 /// What the committer answers to what a client asked.
 #[derive(Debug)]
 pub enum Reply {
@@ -73,6 +86,8 @@ pub enum Reply {
         /// JSON objects, separated by commas.
         publications: Bytes,
     },
+    /// What a member that trails the room gets next.
+    Missed(Missed),
     /// Where the read cursor is now.
     Read(u64),
     /// One for each room that was asked for.
@@ -100,6 +115,7 @@ impl Reply {
             Reply::Subscribed { publications, .. } | Reply::History { publications, .. } => {
                 publications.len()
             }
+            Reply::Missed(missed) => missed.pushes.len(),
             Reply::Unread(unread) => size_of_val(unread.as_slice()),
             Reply::Read(_) | Reply::Done => 0,
         }
@@ -121,6 +137,8 @@ pub enum Event {
         pushes: Bytes,
         /// How many there are.
         messages: u32,
+        /// Offset of the first publication among them that has one; 0 if none has.
+        first: u64,
     },
     /// Answer a presence question about a room.
     Ask {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::conn::{ConnectionId, Key};
-use crate::hub::{Room, RoomId};
+use crate::conn::{ConnectionId, Key, Mark};
+use crate::hub::{Room, RoomId, RoomIndex, Slow};
 use crate::protocol::{Disconnect, Unsubscribe};
 use crate::rooms::batch::{Batch, Kind, Sender};
 use crate::rooms::{Audience, Event, Peer, Rooms, TEXT};
@@ -23,7 +23,7 @@ impl Rooms {
     ) {
         let push = std::mem::take(&mut self.scratch);
         let excluded = excluded.map(|key| Sender { shard: self.links.me(), connection: io.id(key) });
-        self.batch(io, room, Kind { audience, excluded, is_relayed: false }, 1, &push);
+        self.batch(io, room, Kind { audience, excluded, is_relayed: false }, (1, 0), &push);
         self.scratch = push;
     }
 
@@ -35,21 +35,28 @@ impl Rooms {
         audience: Audience,
         excluded: Option<ConnectionId>,
         pushes: &Bytes,
-        messages: u32,
+        (messages, first): (u32, u64),
     ) {
         // The last member may have left while the pushes were on their way.
         let Some(index) = self.members.index_of(room) else { return };
         let room = Arc::clone(self.members.room(index));
         let excluded = excluded.map(|connection| Sender { shard: self.links.me(), connection });
         let kind = Kind { audience, excluded, is_relayed: true };
-        self.batch(io, &room, kind, messages, pushes);
+        self.batch(io, &room, kind, (messages, first), pushes);
     }
 
-    fn batch(&mut self, io: &mut Io<Peer>, room: &Arc<Room>, kind: Kind, messages: u32, pushes: &[u8]) {
+    fn batch(
+        &mut self,
+        io: &mut Io<Peer>,
+        room: &Arc<Room>,
+        kind: Kind,
+        (messages, first): (u32, u64),
+        pushes: &[u8],
+    ) {
         if let Some(other) = self.batches.take_other(room.id, kind) {
             self.send_batch(io, other);
         }
-        self.batches.add(room, kind, messages, pushes);
+        self.batches.add(room, kind, first, messages, pushes);
     }
 
     /// Sends what `room` has waiting, before its members change.
@@ -68,14 +75,20 @@ impl Rooms {
 
     fn send_batch(&mut self, io: &mut Io<Peer>, batch: Batch) {
         self.send_replies(io);
-        let Batch { room, kind, pushes, messages } = batch;
+        let Batch { room, kind, pushes, messages, first } = batch;
         if let Some(index) = self.members.index_of(room.id) {
             let frame = io.frame(TEXT, messages, &pushes);
+            if first > 0 && self.shared.options(room.namespace).slow == Slow::Recover {
+                io.mark(frame, Mark { of: index, at: first });
+            }
             // A publisher that has gone may have left its key to another.
             let sender = kind.excluded.map(|sender| sender.connection);
             let excluded = sender.filter(|sender| io.peer_of(*sender).is_some()).map(|sender| sender.key);
             for member in self.members.of(index) {
-                let is_meant = kind.audience == Audience::Everyone || member.wants_join_leave();
+                let is_meant = match kind.audience {
+                    Audience::Everyone => !member.trails(),
+                    Audience::JoinLeave => member.wants_join_leave(),
+                };
                 if is_meant && excluded != Some(member.key()) {
                     io.queue(member.key(), frame);
                 }
@@ -99,6 +112,7 @@ impl Rooms {
                     excluded: None,
                     pushes,
                     messages,
+                    first,
                 };
                 self.links.send(shard, event, bytes);
             }
@@ -106,23 +120,32 @@ impl Rooms {
         self.batches.recycle(pushes);
     }
 
+    /// Whether the server subscribed the client to the room at `index`, so that its SDK has no
+    /// subscription that it could make anew.
+    fn is_of_server(&self, peer: &Peer, index: RoomIndex) -> bool {
+        let room = &self.members.room(index).name;
+        peer.is_server_side(room, index)
+            || self.shared.personal_room(peer.user_name()).is_some_and(|own| *own == **room)
+    }
+
     /// Has the members of `room` that follow its stream begin anew: what they have does not fit what
     /// comes. A client subscribes again; one that the server subscribed connects again.
     pub(super) fn reset(&mut self, io: &mut Io<Peer>, room: RoomId) {
         self.send_batch_of(io, room);
         let Some(index) = self.members.index_of(room) else { return };
-        let name = Arc::clone(self.members.room(index));
         let followers = self.members.of(index).iter().filter(|member| member.follows());
         let members: Vec<_> = followers.map(|member| member.key()).collect();
         for key in members {
-            let peer = io.peer(key);
-            let is_personal =
-                || self.shared.personal_room(peer.user_name()).is_some_and(|own| *own == *name.name);
-            if peer.is_server_side(&name.name, index) || is_personal() {
-                self.disconnect(io, key, Disconnect::InsufficientState);
-            } else {
-                self.end_subscription(io, key, index, Unsubscribe::InsufficientState);
-            }
+            self.begin_anew(io, key, index);
+        }
+    }
+
+    /// Has one member of the room at `index` begin anew.
+    pub(super) fn begin_anew(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex) {
+        if self.is_of_server(io.peer(key), index) {
+            self.disconnect(io, key, Disconnect::InsufficientState);
+        } else {
+            self.end_subscription(io, key, index, Unsubscribe::InsufficientState);
         }
     }
 }

@@ -109,6 +109,7 @@ impl Gateway {
                     excluded: None,
                     pushes: pushes.clone(),
                     messages: 1,
+                    first: 0,
                 };
                 links.send(shard, event, pushes.len());
             }

@@ -30,6 +30,7 @@ mod settings;
 mod shared;
 mod stream;
 mod subscribe;
+mod trailing;
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -46,8 +47,9 @@ use peer::{CONNECTED, PING_FRAMES, REFUSED};
 use pending::Pending;
 use presence::Questions;
 use remote::Walk;
+use trailing::Trailing;
 
-pub use event::{Asker, Audience, Event, Part, Question, Reply};
+pub use event::{Asker, Audience, Event, Missed, Part, Question, Reply};
 pub use gateway::{Counts, Gateway, Publish, Tell, Whom};
 pub use links::Links;
 pub use outlet::{Callback, Post, Ticket, Told, encode_list};
@@ -81,6 +83,7 @@ pub struct Rooms {
     questions: Questions,
     pending: Pending,
     walk: Walk,
+    trailing: Trailing,
     /// How many publish commands each connection may still send.
     publishes: Buckets<ConnectionId>,
     /// How many subscribe commands each connection may still send.
@@ -109,6 +112,7 @@ impl Rooms {
             questions: Questions::default(),
             pending: Pending::default(),
             walk: Walk::default(),
+            trailing: Trailing::default(),
             publishes: Buckets::default(),
             subscribes: Buckets::default(),
             replies: Vec::new(),
@@ -282,10 +286,18 @@ impl Service for Rooms {
         self.tick(io, key);
     }
 
+    fn overfull(&mut self, io: &mut Io<Peer>, key: Key) {
+        self.relieve(io, key);
+    }
+
+    fn written(&mut self, io: &mut Io<Peer>, key: Key) {
+        self.catch_up(io, key);
+    }
+
     fn event(&mut self, io: &mut Io<Peer>, event: Event) {
         match event {
-            Event::Published { room, audience, excluded, pushes, messages } => {
-                self.relay(io, room, audience, excluded, &pushes, messages);
+            Event::Published { room, audience, excluded, pushes, messages, first } => {
+                self.relay(io, room, audience, excluded, &pushes, (messages, first));
             }
             Event::Kept(numbers) => self.kept(io, &numbers),
             Event::Answered { number, answer } => self.answered(io, number, answer),
@@ -310,6 +322,7 @@ impl Service for Rooms {
         self.members.shrink();
         self.batches.shrink();
         self.pending.shrink();
+        self.trailing.shrink();
         self.replies = Vec::new();
         self.scratch = Vec::new();
         self.body = Vec::new();

@@ -15,9 +15,9 @@ use bytes::Bytes;
 
 use crate::conn::ConnectionId;
 use crate::hub::Room;
-use crate::protocol::{ErrorCode, push};
+use crate::protocol::{ErrorCode, push, quote};
 use crate::rooms::batch::{Batch, Batches, Kind, Sender};
-use crate::rooms::{Audience, Event, Links, Reply, Shared};
+use crate::rooms::{Audience, Event, Links, Missed, Reply, Shared};
 use crate::store::{Answer, Epoch, Outlet, Position, Publication};
 
 /// What came of an ask through the HTTP API.
@@ -110,14 +110,14 @@ impl Post {
     }
 
     fn send_batch(&mut self, batch: Batch) {
-        let Batch { room, kind, pushes, messages } = batch;
+        let Batch { room, kind, pushes, messages, first } = batch;
         let shared = Bytes::copy_from_slice(&pushes);
         for shard in room.shards() {
             let excluded =
                 kind.excluded.filter(|sender| sender.shard == shard).map(|sender| sender.connection);
             let pushes = shared.clone();
-            let event =
-                Event::Published { room: room.id, audience: kind.audience, excluded, pushes, messages };
+            let audience = kind.audience;
+            let event = Event::Published { room: room.id, audience, excluded, pushes, messages, first };
             self.links.send(shard, event, shared.len());
         }
         self.batches.recycle(pushes);
@@ -139,6 +139,24 @@ impl Post {
         list
     }
 
+    /// The publications as pushes, separated by newlines.
+    fn missed(&self, room: &str, position: Position, publications: &[Publication]) -> Missed {
+        let mut pushes = Vec::new();
+        let quoted = quote(room);
+        for publication in publications {
+            if !pushes.is_empty() {
+                pushes.push(b'\n');
+            }
+            push::publication(&mut pushes, &quoted, &publication.body, publication.offset);
+        }
+        Missed {
+            pushes: pushes.into(),
+            messages: publications.len() as u32,
+            last: publications.last().map_or(0, |last| last.offset),
+            top: position.offset,
+        }
+    }
+
     fn reply(&mut self, room: &str, answer: Answer) -> Reply {
         match answer {
             Answer::Subscribed { position, recovered, publications } => {
@@ -150,6 +168,9 @@ impl Post {
             }
             Answer::History { position, publications } => {
                 Reply::History { position, publications: self.list(room, position.epoch, &publications) }
+            }
+            Answer::Missed { position, publications } => {
+                Reply::Missed(self.missed(room, position, &publications))
             }
             Answer::Read(offset) => Reply::Read(offset),
             Answer::Unread(unread) => Reply::Unread(unread),
@@ -189,7 +210,7 @@ impl Outlet for Post {
             }
             self.scratch.clear();
             push::publication(&mut self.scratch, &room.quoted, body, position.offset);
-            self.batches.add(&room, kind, 1, &self.scratch);
+            self.batches.add(&room, kind, position.offset, 1, &self.scratch);
         }
         match ticket {
             Ticket::Client { shard, number, .. } => self.kept[shard].push(number),

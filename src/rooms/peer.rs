@@ -114,8 +114,14 @@ impl Peer {
     }
 
     pub(super) fn is_member(&self, room: RoomIndex) -> bool {
+        self.place_in(room).is_some()
+    }
+
+    /// The client's place among the members of `room`, if it is one.
+    pub(super) fn place_in(&self, room: RoomIndex) -> Option<u32> {
         let subscriptions = self.subscriptions();
-        subscriptions.binary_search_by_key(&room, |subscription| subscription.room).is_ok()
+        let at = subscriptions.binary_search_by_key(&room, |subscription| subscription.room).ok()?;
+        Some(subscriptions[at].place)
     }
 
     /// Adds a subscription to a room that has none of this connection.

@@ -43,6 +43,8 @@ pub(super) enum What {
     /// The subscription with this index among those that the connect command brings.
     ServerSide(usize, RoomIndex),
     History,
+    /// What a member of this room gets next that trails it; its trail's number.
+    Missed(RoomIndex, u64),
     Read,
     /// In these rooms.
     Unread(Vec<Box<str>>),
@@ -341,6 +343,11 @@ impl Rooms {
                     self.release(index);
                 }
             }
+            What::Missed(index, number) => {
+                if is_there {
+                    self.missed(io, key, (index, number), answer);
+                }
+            }
             What::Publish | What::History | What::Read | What::Unread(_) if !is_there => {}
             what => self.reply(io, |out| match (answer, what) {
                 (Err(code), _) => reply::error(out, command, code),
@@ -365,6 +372,8 @@ fn write_answer(out: &mut Vec<u8>, command: u32, answer: &Reply, what: &What) {
                 reply::unread_counts(out, counts);
             });
         }
-        Reply::Done | Reply::Subscribed { .. } => reply::empty(out, command, reply::EmptyReply::Publish),
+        Reply::Done | Reply::Subscribed { .. } | Reply::Missed(_) => {
+            reply::empty(out, command, reply::EmptyReply::Publish)
+        }
     }
 }

@@ -32,8 +32,8 @@ pub(super) struct Join {
     announces: bool,
     /// The client is told who joins and leaves.
     wants_join_leave: bool,
-    /// The client knows where it is in the room's stream.
-    follows: bool,
+    /// How the client follows the room's stream.
+    follows: Follows,
     detail: Option<NewDetail>,
 }
 
@@ -49,7 +49,7 @@ struct NewDetail {
 impl Join {
     /// The same, of a client that follows the room's stream in this way.
     pub(super) fn following(mut self, follows: Follows) -> Self {
-        self.follows = follows != Follows::Nothing;
+        self.follows = follows;
         self
     }
 
@@ -64,7 +64,7 @@ impl Join {
         Join {
             announces,
             wants_join_leave: announces && (is_told || wish.join_leave),
-            follows: false,
+            follows: Follows::Nothing,
             detail: (!is_plain).then_some(NewDetail {
                 chan_info: granted.info,
                 expires_at,
@@ -116,7 +116,8 @@ impl Rooms {
         request: &SubscribeRequest<'_>,
     ) -> Result<(), Failure> {
         // Before anything that costs more, such as the check of a token.
-        if !self.subscribes.take(io.id(key), self.shared.settings.subscribes_per_second, io.now_ms()) {
+        let now_ms = io.now_ms();
+        if !self.subscribes.take(io.id(key), self.shared.settings.subscribes_per_second, now_ms) {
             io.stats().subscribes_limited.add(1);
             return Err(ErrorCode::TooManyRequests.into());
         }
@@ -287,7 +288,10 @@ impl Rooms {
     pub(super) fn join(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, join: Join) {
         let room = self.members.room(index).clone();
         self.send_batch_of(io, room.id);
-        let place = self.members.add(index, Member::new(key, join.wants_join_leave).following(join.follows));
+        let member = Member::new(key, join.wants_join_leave)
+            .following(join.follows != Follows::Nothing)
+            .recovering(join.follows == Follows::Recovery);
+        let place = self.members.add(index, member);
         let client = self.client_id(io.id(key));
         let peer = io.peer(key);
         peer.subscribe(Subscription { room: index, place });
@@ -342,6 +346,7 @@ impl Rooms {
         if io.is_open(key) {
             self.send_batch_of(io, room.id);
         }
+        self.trailing.forget(key, index);
         let (moved, closed) = self.members.remove(index, subscription.place);
         if let Some(moved) = moved {
             io.peer(moved.key()).moved(index, subscription.place);

@@ -17,8 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, NO_OUTPUT, Phase};
-use crate::protocol::code::Disconnect;
+use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, Mark, NO_OUTPUT, Phase};
 use crate::shard::clock::Clock;
 use crate::shard::output::{FrameId, Output};
 use crate::shard::wheel::Wheel;
@@ -45,6 +44,10 @@ pub struct Io<P> {
     pub(super) dead: Vec<Key>,
     /// Connections that had a backlog when last looked at.
     pub(super) backlogged: Vec<ConnectionId>,
+    /// Connections for which more waits than may, as of their last write.
+    pub(super) overfull: Vec<ConnectionId>,
+    /// Connections of which the service wants to know when nothing waits for them any more.
+    pub(super) awaited: Vec<ConnectionId>,
     /// The frames of the connection that is being written to.
     pub(super) writing: Vec<FrameId>,
 }
@@ -122,6 +125,12 @@ impl<P> Io<P> {
         self.output.frame(messages, |bytes| frame::write_frame(bytes, opcode, payload))
     }
 
+    /// Marks `frame`, made in this turn, so that those who wait for it can do without: see
+    /// `Service::overfull`.
+    pub fn mark(&mut self, frame: FrameId, mark: Mark) {
+        self.output.mark(frame, mark);
+    }
+
     /// Queues `frame`, made in this turn, for connection `key`. What an ended connection is sent is dropped.
     pub fn queue(&mut self, key: Key, frame: FrameId) {
         let connection = &mut self.connections[key as usize];
@@ -143,6 +152,7 @@ impl<P> Io<P> {
     pub fn flush_if_large(&mut self) {
         if self.output.is_large() {
             self.flush();
+            self.shed_most();
         }
     }
 
@@ -277,10 +287,10 @@ impl<P> Io<P> {
         self.backlogged.shrink_to_fit();
     }
 
-    /// Writes what this turn queued, one write for each connection.
+    /// Writes what this turn queued, one write for each connection. Whoever has too much waiting then
+    /// is in `overfull`.
     pub(super) fn flush(&mut self) {
         let (mut messages, mut writes) = (0, 0);
-        let mut slow = Vec::new();
         for index in 0..self.output.dirty().len() {
             let key = self.output.dirty()[index];
             let Some(connection) = self.connections.get_mut(key as usize) else { continue };
@@ -304,7 +314,7 @@ impl<P> Io<P> {
                 }
             };
             if done < self.writing.len() {
-                self.keep(key, done, offset, &mut slow);
+                self.keep(key, done, offset);
             } else {
                 self.written_out(key);
             }
@@ -312,51 +322,24 @@ impl<P> Io<P> {
         self.stats.deliveries.add(messages);
         self.stats.writes.add(writes);
         self.output.clear();
-        for key in slow {
-            self.close_slow(key);
-        }
-        while self.stats.backlog_bytes.get() > self.settings.backlog_total_bytes_max as u64 {
-            let Some(key) = self.slowest() else { break };
-            if self.is_open(key) {
-                self.close_slow(key);
-            } else {
-                self.fail(key);
-            }
-        }
-    }
-
-    fn close_slow(&mut self, key: Key) {
-        self.stats.slow_closes.add(1);
-        self.close(key, CloseReason::Disconnect(Disconnect::Slow));
-    }
-
-    /// The connection with the largest backlog, an ending one among them: it goes first when all
-    /// together are too much.
-    fn slowest(&self) -> Option<Key> {
-        let held = |id: &ConnectionId| {
-            let connection = self.connections.get(id.key as usize)?;
-            let is_there = connection.generation == id.generation && connection.phase != Phase::Dead;
-            let backlog = connection.backlog.as_ref().filter(|_| is_there)?;
-            Some((backlog.held_bytes(), id.key))
-        };
-        self.backlogged.iter().filter_map(held).max().map(|(_, key)| key)
     }
 
     /// Keeps the frames `writing[done..]`, the first of them from `offset` on, as the backlog of
-    /// `key`; adds the key to `slow` if that passes its bound.
-    fn keep(&mut self, key: Key, done: usize, offset: usize, slow: &mut Vec<Key>) {
+    /// `key`, which is overfull if that passes its bound.
+    fn keep(&mut self, key: Key, done: usize, offset: usize) {
         let connection = &mut self.connections[key as usize];
         let id = ConnectionId { key, generation: connection.generation };
         let is_new = connection.backlog.is_none();
         let backlog = connection.backlog.get_or_insert_with(|| Box::new(Backlog::new(self.clock.now_ms())));
         let before = backlog.held_bytes();
         for (index, frame) in self.writing[done..].iter().enumerate() {
-            backlog.push(self.output.keep(*frame), if index == 0 { offset } else { 0 });
+            let mark = self.output.mark_of(*frame);
+            backlog.push(self.output.keep(*frame), mark, if index == 0 { offset } else { 0 });
         }
         self.stats.backlog_bytes.add((backlog.held_bytes() - before) as u64);
         let is_over = backlog.held_bytes() > self.settings.backlog_bytes_max;
         if is_over && connection.phase == Phase::Open {
-            slow.push(key);
+            self.overfull.push(id);
         }
         if is_new {
             if !connection.is_listed {
@@ -405,43 +388,5 @@ impl<P> Io<P> {
         if self.registry.reregister(&mut SourceFd(&descriptor), token(id), interest).is_err() {
             self.fail(key);
         }
-    }
-
-    /// Closes connections whose backlog made no progress within the write timeout.
-    pub(super) fn close_stalled(&mut self) {
-        let (now_ms, timeout_ms) = (self.clock.now_ms(), u64::from(self.settings.write_timeout_ms));
-        let mut backlogged = std::mem::take(&mut self.backlogged);
-        backlogged.retain(|id| {
-            if !self.holds_backlog(*id) {
-                return false;
-            }
-            let stalled = |io: &Self| {
-                let connection = &io.connections[id.key as usize];
-                let backlog = connection.backlog.as_ref().filter(|_| connection.phase == Phase::Open);
-                backlog.is_some_and(|backlog| now_ms.saturating_sub(backlog.progressed_at_ms()) >= timeout_ms)
-            };
-            if stalled(self) {
-                // Linux tells that a socket is writable only once a third of its buffer is free, so a
-                // slow but steady reader shows only in what the socket takes.
-                self.write_backlog(id.key);
-                if stalled(self) {
-                    self.stats.write_timeout_closes.add(1);
-                    self.close(id.key, CloseReason::Disconnect(Disconnect::WriteError));
-                }
-            }
-            self.holds_backlog(*id)
-        });
-        backlogged.append(&mut self.backlogged);
-        self.backlogged = backlogged;
-    }
-
-    /// Whether `id` is there and has a backlog; one that has none is not listed any more.
-    fn holds_backlog(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get_mut(id.key as usize) else { return false };
-        if connection.generation != id.generation {
-            return false;
-        }
-        connection.is_listed = connection.backlog.is_some() && connection.phase != Phase::Dead;
-        connection.is_listed
     }
 }

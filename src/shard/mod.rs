@@ -22,6 +22,7 @@ pub mod output;
 mod read;
 mod service;
 pub mod settings;
+mod shed;
 mod stats;
 pub mod wheel;
 mod write;
@@ -152,6 +153,8 @@ impl<S: Service> Shard<S> {
                 ended: Vec::new(),
                 dead: Vec::new(),
                 backlogged: Vec::new(),
+                overfull: Vec::new(),
+                awaited: Vec::new(),
                 writing: Vec::new(),
             },
             service,
@@ -299,6 +302,8 @@ impl<S: Service> Shard<S> {
             }
             self.service.turn_end(&mut self.io);
             self.io.flush();
+            self.shed();
+            self.tell_written();
             if self.io.ended.is_empty() && self.io.output.dirty().is_empty() {
                 break;
             }

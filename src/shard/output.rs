@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 
-use crate::conn::{Key, NO_OUTPUT};
+use crate::conn::{Key, Mark, NO_OUTPUT};
 
 /// Bytes of frames after which a turn's output is written before the turn ends, so that one
 /// greedy turn cannot grow the buffer without bound.
@@ -29,6 +29,8 @@ struct Frame {
     end: usize,
     /// Messages in the frame, for the counters.
     messages: u32,
+    /// See `Io::mark`.
+    mark: Option<Mark>,
     /// The frame outside of the turn's buffer, once a socket has refused a part of it.
     kept: Option<Bytes>,
 }
@@ -56,7 +58,7 @@ impl Output {
         encode(&mut self.bytes);
         let id =
             FrameId(u32::try_from(self.frames.len()).expect("a turn is flushed long before 2^32 frames"));
-        self.frames.push(Frame { start, end: self.bytes.len(), messages, kept: None });
+        self.frames.push(Frame { start, end: self.bytes.len(), messages, mark: None, kept: None });
         id
     }
 
@@ -102,6 +104,16 @@ impl Output {
     /// Messages in `frame`.
     pub fn messages_of(&self, frame: FrameId) -> u32 {
         self.frames[frame.0 as usize].messages
+    }
+
+    /// Gives `frame` a mark, which it keeps while it waits for a socket.
+    pub fn mark(&mut self, frame: FrameId, mark: Mark) {
+        self.frames[frame.0 as usize].mark = Some(mark);
+    }
+
+    /// The mark of `frame`, if it has one.
+    pub fn mark_of(&self, frame: FrameId) -> Option<Mark> {
+        self.frames[frame.0 as usize].mark
     }
 
     /// The frame as shared bytes that outlive the turn: made for the first socket that refuses

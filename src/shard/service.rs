@@ -34,6 +34,13 @@ pub trait Service {
     /// The connection's timer fired; see `Io::set_timer`.
     fn timer(&mut self, _io: &mut Io<Self::Peer>, _key: Key) {}
 
+    /// More waits for this connection to read than may. Drops what it can do without, with
+    /// `Io::marked_waiting` and `Io::drop_waiting`; if that is not enough, it is closed with 3008.
+    fn overfull(&mut self, _io: &mut Io<Self::Peer>, _key: Key) {}
+
+    /// Everything that was queued for this connection is written; see `Io::tell_when_written`.
+    fn written(&mut self, _io: &mut Io<Self::Peer>, _key: Key) {}
+
     /// Another thread sent `event`.
     fn event(&mut self, io: &mut Io<Self::Peer>, event: Self::Event);
 

@@ -102,6 +102,8 @@ pub struct Stats {
     pub closes: Closes,
     /// Connections closed as too slow: their backlog, or the shard's share of the sum, was full.
     pub slow_closes: Counter,
+    /// Times that what waited for a member was dropped, for it to get that from the history.
+    pub slow_recoveries: Counter,
     /// Connections closed because their backlog made no progress within the write timeout.
     pub write_timeout_closes: Counter,
     /// Data messages received from clients.

@@ -83,6 +83,15 @@ pub enum Request {
         /// Newest first.
         reverse: bool,
     },
+    /// The publications behind one that a member has, as many as fit, or error 112 if not all of them are kept.
+    Missed {
+        /// Offset of the last publication that the member has.
+        since: u64,
+        /// Most publications.
+        limit: usize,
+        /// Most bytes of them, but always one publication.
+        bytes_max: usize,
+    },
     /// Drop all publications.
     Clear,
     /// Move a user's read cursor forward.
@@ -145,6 +154,13 @@ pub enum Answer {
         /// Where the stream is.
         position: Position,
         /// In the order that was asked for.
+        publications: Vec<Publication>,
+    },
+    /// To `Missed`.
+    Missed {
+        /// Where the stream is.
+        position: Position,
+        /// Ascending, without a gap behind the one that the member has.
         publications: Vec<Publication>,
     },
     /// To `Clear`.

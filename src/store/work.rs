@@ -20,9 +20,11 @@ impl Kept {
     /// Bytes of publications that it holds besides those of the ask.
     pub(super) fn answer_bytes(&self) -> usize {
         match self {
-            Kept::Answer(Answer::Subscribed { publications, .. } | Answer::History { publications, .. }) => {
-                publications.iter().map(|publication| publication.body.len()).sum()
-            }
+            Kept::Answer(
+                Answer::Subscribed { publications, .. }
+                | Answer::History { publications, .. }
+                | Answer::Missed { publications, .. },
+            ) => publications.iter().map(|publication| publication.body.len()).sum(),
             Kept::Answer(_) | Kept::Published(..) => 0,
         }
     }
@@ -88,6 +90,9 @@ impl Open<'_> {
                 let range = Range { since: since.map(|since| since.offset), limit, bytes_max, reverse };
                 self.history(since, range)
             }
+            Request::Missed { since, limit, bytes_max } => {
+                self.missed(since, Range { since: Some(since), limit, bytes_max, reverse: false })
+            }
             Request::Clear => {
                 self.store.clear(self.room, self.keep, self.now_ms)?;
                 answer(Answer::Cleared)
@@ -114,6 +119,19 @@ impl Open<'_> {
             self.store.read(self.room, self.keep, self.now_ms, range)?
         };
         answer(Answer::History { position, publications })
+    }
+
+    fn missed(&mut self, since: u64, range: Range) -> Answered {
+        let position = self.position()?;
+        if position.offset == since {
+            return answer(Answer::Missed { position, publications: Vec::new() });
+        }
+        let publications = self.store.read(self.room, self.keep, self.now_ms, range)?;
+        if publications.first().is_some_and(|first| first.offset == since + 1) {
+            answer(Answer::Missed { position, publications })
+        } else {
+            Ok(Err(ErrorCode::UnrecoverablePosition))
+        }
     }
 
     /// Moves the cursor of `user` to `offset`, unless it is there or beyond.

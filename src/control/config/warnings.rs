@@ -1,7 +1,7 @@
 //! Configurations that work but probably not as meant. None of them stops the server.
 
 use super::{Config, Token};
-use crate::hub::{NamespaceOptions, RecoveryMode};
+use crate::hub::{NamespaceOptions, RecoveryMode, Slow};
 use crate::shard::settings::Origins;
 
 /// Shortest key that is as strong as the signature. Source: RFC 7518 §3.2, for HS256.
@@ -143,6 +143,7 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         channel_regex: _,
         publishes_per_second: _,
         data_bytes_max: _,
+        slow,
     } = options.clone();
     let initial = NamespaceOptions::default();
     let [is_sized, is_timed] = [history_size > 0, history_ttl_ms > 0];
@@ -186,6 +187,16 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
             force_recovery_mode != RecoveryMode::default(),
             "force_recovery or allow_recovery",
             force_recovery || allow_recovery,
+        ),
+        (
+            "slow = \"recover\"",
+            slow == Slow::Recover,
+            "history_size, history_ttl and one of force_recovery, allow_recovery and allow_history_for_...",
+            history
+                && (force_recovery
+                    || allow_recovery
+                    || allow_history_for_client
+                    || allow_history_for_subscriber),
         ),
         ("allow_history_for_client", allow_history_for_client, needs_history, history),
         ("allow_history_for_subscriber", allow_history_for_subscriber, needs_history, history),
