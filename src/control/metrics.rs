@@ -71,7 +71,7 @@ const COUNTERS_BY_SHARD: [Exposed; 3] = [
 ];
 
 /// Counters that are sums over the shards.
-const COUNTERS: [Exposed; 12] = [
+const COUNTERS: [Exposed; 13] = [
     Exposed {
         name: "accept_failures",
         help: "Accepts that failed because descriptors or memory ran out",
@@ -143,6 +143,12 @@ const COUNTERS: [Exposed; 12] = [
         help: "Subscribe commands refused with error 111, because the connection sent too many a second",
         unit: None,
         count: |stats| &stats.subscribes_limited,
+    },
+    Exposed {
+        name: "feed_switches",
+        help: "Times that a room went over to feed delivery because it had more members than its cap, or back",
+        unit: None,
+        count: |stats| &stats.feed_switches,
     },
 ];
 
@@ -335,6 +341,7 @@ mod tests {
             ("publishes_refused", 1616.0),
             ("publishes_limited", 1717.0),
             ("subscribes_limited", 1818.0),
+            ("feed_switches", 1919.0),
         ] {
             assert_eq!(samples[&format!("throng_{name}_total")], sum, "{name}");
         }

@@ -10,7 +10,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::protocol::quote;
@@ -35,6 +35,8 @@ pub struct Room {
     pub namespace: u16,
     /// Members in all shards together.
     pub clients: AtomicU32,
+    /// What the room gets is delivered on a beat.
+    is_feed: AtomicBool,
     /// What tells the stream that the members follow from another of the same name; 0 if none does.
     /// Only whoever tells them where the stream is reads or writes it.
     pub stream: AtomicU64,
@@ -53,6 +55,28 @@ impl Room {
                 Some(index * 64 + bit)
             })
         })
+    }
+
+    /// Takes a place for one more member, unless `cap` members have one; a cap of 0 is none.
+    pub fn enter(&self, cap: u32) -> bool {
+        let more = |clients| (cap == 0 || clients < cap).then_some(clients + 1);
+        self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Whether what the room gets is delivered on a beat.
+    pub fn is_feed(&self) -> bool {
+        self.is_feed.load(Ordering::Relaxed)
+    }
+
+    /// Goes over to feed mode above `cap` members, and back once a tenth of them has gone, so that it does
+    /// not flap. Tells the one caller who changed it what it is now.
+    pub fn judge_feed(&self, cap: u32) -> Option<bool> {
+        let clients = self.clients.load(Ordering::Relaxed);
+        let is_feed = self.is_feed();
+        let becomes = if is_feed { clients > cap - cap / 10 } else { clients > cap };
+        let is_ours = becomes != is_feed
+            && self.is_feed.compare_exchange(is_feed, becomes, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        is_ours.then_some(becomes)
     }
 
     fn is_empty(&self) -> bool {
@@ -123,6 +147,7 @@ impl Directory {
                 quoted: quote(name),
                 namespace,
                 clients: AtomicU32::new(0),
+                is_feed: AtomicBool::new(false),
                 stream: AtomicU64::new(0),
                 shards: (0..self.shard_words).map(|_| AtomicU64::new(0)).collect(),
             });

@@ -158,10 +158,9 @@ impl Members {
         self.close_if_empty(index)
     }
 
-    /// Adds a member; returns its place in the room's list.
+    /// Adds a member that has entered the room (`Room::enter`); returns its place in the room's list.
     pub fn add(&mut self, index: RoomIndex, member: Member) -> u32 {
         let local = &mut self.rooms[index as usize];
-        local.room.clients.fetch_add(1, Ordering::Relaxed);
         local.members.push(member);
         local.members.len() as u32 - 1
     }
@@ -216,6 +215,7 @@ mod tests {
         let mut members = Members::default();
         let index = members.open(directory.enter("a", 0, 0));
         for key in 10..14 {
+            assert!(members.room(index).enter(0));
             members.add(index, Member::new(key, key == 13).following(key == 12));
         }
         let (moved, closed) = members.remove(index, 1);
@@ -235,6 +235,7 @@ mod tests {
         let room = directory.enter("a", 0, 0);
         let mut members = Members::default();
         let index = members.open(Arc::clone(&room));
+        assert!(room.enter(1) && !room.enter(1));
         members.add(index, Member::new(1, false));
         assert_eq!(members.index_of(room.id), Some(index));
         let (_, closed) = members.remove(index, 0);
@@ -249,6 +250,7 @@ mod tests {
         let mut members = Members::default();
         let index = members.open(Arc::clone(&room));
         members.hold(index);
+        assert!(room.enter(1) && !room.enter(1));
         members.add(index, Member::new(1, false));
         assert!(members.remove(index, 0).1.is_none(), "another is joining");
         assert_eq!((members.index_of(room.id), room.clients.load(Ordering::Relaxed)), (Some(index), 0));

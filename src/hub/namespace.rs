@@ -46,6 +46,12 @@ pub struct NamespaceOptions {
     pub data_bytes_max: u32,
     /// What is done about a member that reads too slowly.
     pub slow: Slow,
+    /// Members that a room may have before `over_cap` says what happens; 0 is no cap.
+    pub member_cap: u32,
+    /// What happens above `member_cap`.
+    pub over_cap: OverCap,
+    /// Time between two beats of a room in feed mode.
+    pub feed_interval_ms: u32,
     /// Publications kept of each room; 0 turns history off.
     pub history_size: u32,
     /// Time after a room's last publish at which its history is dropped; 0 turns history off.
@@ -72,6 +78,17 @@ pub struct NamespaceOptions {
     pub allow_history_for_subscriber: bool,
     /// With one of the two above: anonymous clients too.
     pub allow_history_for_anonymous: bool,
+}
+
+/// What happens when a room has as many members as it may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverCap {
+    /// One more is refused with error 106.
+    #[default]
+    Refuse,
+    /// All are let in, and what the room gets is delivered on a beat.
+    Feed,
 }
 
 /// What is done about a member for which more waits than may. Source: DESIGN section 6.
@@ -101,6 +118,10 @@ pub enum RecoveryMode {
 /// Source: Centrifugo v6 `channel.history_meta_ttl`.
 const HISTORY_META_TTL_MS: u64 = 30 * 24 * 3600 * 1000;
 
+/// Time between two beats of a room in feed mode, by default: what people still take for at once, and
+/// 12 messages in one write at 50 a second.
+const FEED_INTERVAL_MS: u32 = 250;
+
 impl Default for NamespaceOptions {
     fn default() -> Self {
         NamespaceOptions {
@@ -121,6 +142,9 @@ impl Default for NamespaceOptions {
             publishes_per_second: 0,
             data_bytes_max: 0,
             slow: Slow::default(),
+            member_cap: 0,
+            over_cap: OverCap::default(),
+            feed_interval_ms: FEED_INTERVAL_MS,
             history_size: 0,
             history_ttl_ms: 0,
             history_meta_ttl_ms: HISTORY_META_TTL_MS,

@@ -222,7 +222,7 @@ impl Rooms {
         };
         self.reply(io, |out| reply::connect(out, id, &result));
         for sub in subs {
-            self.join(io, key, sub.index, sub.join);
+            self.join_by_server(io, key, sub.index, sub.join);
             self.release(sub.index);
         }
         self.begin_pings(io, key);

@@ -75,26 +75,55 @@ impl Rooms {
 
     fn send_batch(&mut self, io: &mut Io<Peer>, batch: Batch) {
         self.send_replies(io);
+        self.tell_other_shards(io, &batch);
+        if Self::is_on_beat(&batch.room, batch.kind.audience) {
+            self.hold_for_beat(io, batch);
+            return;
+        }
+        self.send_held(io, batch.room.id);
+        self.deliver(io, &batch, |_| true);
+        self.batches.recycle(batch.pushes);
+    }
+
+    /// Queues a batch for the members here of whom `is_for` is true.
+    pub(super) fn deliver(&mut self, io: &mut Io<Peer>, batch: &Batch, is_for: impl Fn(Key) -> bool) {
         let Batch { room, kind, pushes, messages, first } = batch;
-        if let Some(index) = self.members.index_of(room.id) {
-            let frame = io.frame(TEXT, messages, &pushes);
-            if first > 0 && self.shared.options(room.namespace).slow == Slow::Recover {
-                io.mark(frame, Mark { of: index, at: first });
-            }
-            // A publisher that has gone may have left its key to another.
-            let sender = kind.excluded.map(|sender| sender.connection);
-            let excluded = sender.filter(|sender| io.peer_of(*sender).is_some()).map(|sender| sender.key);
-            for member in self.members.of(index) {
-                let is_meant = match kind.audience {
-                    Audience::Everyone => !member.trails(),
-                    Audience::JoinLeave => member.wants_join_leave(),
-                };
-                if is_meant && excluded != Some(member.key()) {
-                    io.queue(member.key(), frame);
+        let Some(index) = self.members.index_of(room.id) else { return };
+        let frame = io.frame(TEXT, *messages, pushes);
+        let is_recovering = self.shared.options(room.namespace).slow == Slow::Recover || room.is_feed();
+        if *first > 0 && is_recovering {
+            io.mark(frame, Mark { of: index, at: *first });
+        }
+        // A publisher that has gone may have left its key to another.
+        let sender = kind.excluded.map(|sender| sender.connection);
+        let excluded = sender.filter(|sender| io.peer_of(*sender).is_some()).map(|sender| sender.key);
+        // Who has not even taken the last beat gets this one from the history.
+        let is_beat = *first > 0 && room.is_feed();
+        let mut behind = Vec::new();
+        for member in self.members.of(index) {
+            let is_meant = match kind.audience {
+                Audience::Everyone => !member.trails(),
+                Audience::JoinLeave => member.wants_join_leave(),
+            };
+            let key = member.key();
+            if is_meant && excluded != Some(key) && is_for(key) {
+                if is_beat && member.recovers() && io.has_backlog(key) {
+                    behind.push(key);
+                } else {
+                    io.queue(key, frame);
                 }
             }
-            io.flush_if_large();
         }
+        for key in behind {
+            self.trail(io, key, index, *first - 1);
+        }
+        io.flush_if_large();
+    }
+
+    /// Sends a batch that began here to the other shards that have members.
+    fn tell_other_shards(&mut self, io: &mut Io<Peer>, batch: &Batch) {
+        let Batch { room, kind, pushes, messages, first } = batch;
+        let (messages, first) = (*messages, *first);
         if !kind.is_relayed {
             let mut shared = None;
             let me = self.links.me();
@@ -104,7 +133,7 @@ impl Rooms {
                     io.stats().publishes_refused.add(messages.into());
                     continue;
                 }
-                let pushes = shared.get_or_insert_with(|| Bytes::copy_from_slice(&pushes)).clone();
+                let pushes = shared.get_or_insert_with(|| Bytes::copy_from_slice(pushes)).clone();
                 let bytes = pushes.len();
                 let event = Event::Published {
                     room: room.id,
@@ -117,7 +146,6 @@ impl Rooms {
                 self.links.send(shard, event, bytes);
             }
         }
-        self.batches.recycle(pushes);
     }
 
     /// Whether the server subscribed the client to the room at `index`, so that its SDK has no

@@ -17,6 +17,7 @@ mod connect;
 mod connecting;
 mod event;
 mod fanout;
+mod feed;
 mod gateway;
 mod links;
 mod liveness;
@@ -32,17 +33,19 @@ mod stream;
 mod subscribe;
 mod trailing;
 
+use std::collections::HashMap;
 use std::net::TcpStream;
 use std::sync::Arc;
 
 use crate::conn::{CloseReason, Connection, ConnectionId, Key};
-use crate::hub::{Buckets, Members, User};
+use crate::hub::{Buckets, Members, RoomId, User};
 use crate::protocol::{self, ClientId, ClientInfo, Command, Disconnect, ErrorCode, Method, reply};
 use crate::shard::{Io, Service};
 use crate::store::committer;
 use crate::wire::{Data, OpCode, Request, upgrade};
 
 use batch::Batches;
+use feed::Held;
 use peer::{CONNECTED, PING_FRAMES, REFUSED};
 use pending::Pending;
 use presence::Questions;
@@ -84,6 +87,10 @@ pub struct Rooms {
     pending: Pending,
     walk: Walk,
     trailing: Trailing,
+    /// What rooms in feed mode have got since their last beat.
+    held: HashMap<RoomId, Held>,
+    /// When each of them has its next beat.
+    beats: Vec<(RoomId, u64)>,
     /// How many publish commands each connection may still send.
     publishes: Buckets<ConnectionId>,
     /// How many subscribe commands each connection may still send.
@@ -113,6 +120,8 @@ impl Rooms {
             pending: Pending::default(),
             walk: Walk::default(),
             trailing: Trailing::default(),
+            held: HashMap::new(),
+            beats: Vec::new(),
             publishes: Buckets::default(),
             subscribes: Buckets::default(),
             replies: Vec::new(),
@@ -292,6 +301,10 @@ impl Service for Rooms {
 
     fn written(&mut self, io: &mut Io<Peer>, key: Key) {
         self.catch_up(io, key);
+    }
+
+    fn alarm(&mut self, io: &mut Io<Peer>) {
+        self.beat(io);
     }
 
     fn event(&mut self, io: &mut Io<Peer>, event: Event) {

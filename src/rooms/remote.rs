@@ -351,7 +351,7 @@ impl Rooms {
         let index = self.open(room, namespace);
         let Some(ask) = ask else {
             self.tell_subscribed(io, key, index, grant, None, &[]);
-            self.join(io, key, index, join);
+            self.join_by_server(io, key, index, join);
             return self.watch_expiry(io, key);
         };
         self.members.hold(index);
@@ -387,7 +387,7 @@ impl Rooms {
         };
         self.send_replies(io);
         self.tell_subscribed(io, key, index, grant, Some((place, is_recoverable)), &missed);
-        self.join(io, key, index, join);
+        self.join_by_server(io, key, index, join);
         self.watch_expiry(io, key);
     }
 

@@ -2,7 +2,7 @@
 //! the subscriptions that a connection token brings.
 
 use crate::conn::Key;
-use crate::hub::{Member, NamespaceOptions, RoomIndex};
+use crate::hub::{Member, NamespaceOptions, OverCap, RoomIndex};
 use crate::protocol::request::SubscribeRequest;
 use crate::protocol::{
     ChannelName, Disconnect, EmptyReply, ErrorCode, StreamPosition, SubOptions, SubscribeResult,
@@ -176,6 +176,11 @@ impl Rooms {
             ..SubscribeResult::default()
         };
         let index = self.open(channel.full(), namespace);
+        if !self.admits(index) {
+            self.members.hold(index);
+            self.release(index);
+            return Err(ErrorCode::LimitExceeded.into());
+        }
         self.reply(io, |out| reply::subscribe(out, id, &result));
         self.join(io, key, index, join);
         self.watch_expiry(io, key);
@@ -206,6 +211,9 @@ impl Rooms {
         };
         if recovery.is_wanted && !recovered && recovery.rejects_unrecovered {
             return self.reply(io, |out| reply::error(out, id, ErrorCode::UnrecoverablePosition));
+        }
+        if !self.admits(index) {
+            return self.reply(io, |out| reply::error(out, id, ErrorCode::LimitExceeded));
         }
         let result = SubscribeResult {
             recoverable: is_recoverable,
@@ -284,10 +292,23 @@ impl Rooms {
         })
     }
 
-    /// Makes the client a member of the room at `index`. Whatever the room got so far is sent without it.
-    pub(super) fn join(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, join: Join) {
+    /// Takes a place in the room at `index` for a client that asked for it, unless all are taken.
+    fn admits(&self, index: RoomIndex) -> bool {
+        let room = self.members.room(index);
+        let options = self.shared.options(room.namespace);
+        room.enter(if options.over_cap == OverCap::Refuse { options.member_cap } else { 0 })
+    }
+
+    /// Makes a client a member that the server wants to be one, whatever the room's cap.
+    pub(super) fn join_by_server(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, join: Join) {
+        self.members.room(index).enter(0);
+        self.join(io, key, index, join);
+    }
+
+    /// Makes the client, who has a place, a member of the room at `index`. Whatever the room got so far is sent without it.
+    fn join(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, join: Join) {
         let room = self.members.room(index).clone();
-        self.send_batch_of(io, room.id);
+        self.welcome(io, key, room.id);
         let member = Member::new(key, join.wants_join_leave)
             .following(join.follows != Follows::Nothing)
             .recovering(join.follows == Follows::Recovery);
@@ -305,8 +326,10 @@ impl Rooms {
                 is_server_side: new.is_server_side,
             });
         }
-        if join.announces {
+        self.judge_feed(io, &room);
+        if join.announces && !room.is_feed() {
             self.scratch.clear();
+            let peer = io.peer(key);
             let chan_info = peer.detail(index).and_then(|detail| detail.chan_info.as_deref());
             push::join(&mut self.scratch, &room.quoted, &client_info(peer, client, chan_info));
             self.push(io, &room, Audience::JoinLeave, None);
@@ -354,7 +377,8 @@ impl Rooms {
         if let Some(closed) = closed {
             self.shared.directory.leave(&closed, self.links.me());
         }
-        if announces {
+        self.judge_feed(io, &room);
+        if announces && !room.is_feed() {
             self.push(io, &room, Audience::JoinLeave, None);
         }
     }

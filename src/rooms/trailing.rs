@@ -82,16 +82,21 @@ impl Rooms {
                 io.drop_waiting(key, index);
                 continue;
             };
-            if !self.members.of(index)[place as usize].recovers() {
-                continue;
-            }
-            if let Some(first) = io.drop_waiting(key, index) {
-                io.stats().slow_recoveries.add(1);
-                self.members.set_trailing(index, place, true);
-                self.trailing.set(key, index, first - 1);
-                io.tell_when_written(key);
+            if self.members.of(index)[place as usize].recovers()
+                && let Some(first) = io.drop_waiting(key, index)
+            {
+                self.trail(io, key, index, first - 1);
             }
         }
+    }
+
+    /// Has a member of the room at `index` get what is behind `at` from the history.
+    pub(super) fn trail(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, at: u64) {
+        let Some(place) = io.peer(key).place_in(index) else { return };
+        io.stats().slow_recoveries.add(1);
+        self.members.set_trailing(index, place, true);
+        self.trailing.set(key, index, at);
+        io.tell_when_written(key);
     }
 
     /// The client has taken what waited for it: asks for the next part of each room that it trails.
@@ -137,9 +142,9 @@ impl Rooms {
             io.queue(key, frame);
         }
         if missed.messages == 0 || missed.last == missed.top {
-            // What the room has in this turn is in what the member got: it is sent without it.
+            // What the room has in this turn, or holds for its beat, is in what the member got.
             let room = self.members.room(index).id;
-            self.send_batch_of(io, room);
+            self.welcome(io, key, room);
             self.trailing.forget(key, index);
             if let Some(place) = io.peer(key).place_in(index) {
                 self.members.set_trailing(index, place, false);

@@ -44,6 +44,8 @@ pub struct Io<P> {
     pub(super) dead: Vec<Key>,
     /// Connections that had a backlog when last looked at.
     pub(super) backlogged: Vec<ConnectionId>,
+    /// When the service's alarm goes off.
+    pub(super) alarm_at_ms: Option<u64>,
     /// Connections for which more waits than may, as of their last write.
     pub(super) overfull: Vec<ConnectionId>,
     /// Connections of which the service wants to know when nothing waits for them any more.
@@ -163,6 +165,12 @@ impl<P> Io<P> {
         if self.is_open(key) {
             self.wheel.set(key, self.clock.now_ms(), after_ms);
         }
+    }
+
+    /// Has `Service::alarm` called at `at_ms` of `now_ms`, in place of the time that was set before;
+    /// `None` for never.
+    pub fn set_alarm(&mut self, at_ms: Option<u64>) {
+        self.alarm_at_ms = at_ms;
     }
 
     /// Takes the timer of `key` away.

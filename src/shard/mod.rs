@@ -153,6 +153,7 @@ impl<S: Service> Shard<S> {
                 ended: Vec::new(),
                 dead: Vec::new(),
                 backlogged: Vec::new(),
+                alarm_at_ms: None,
                 overfull: Vec::new(),
                 awaited: Vec::new(),
                 writing: Vec::new(),
@@ -213,7 +214,9 @@ impl<S: Service> Shard<S> {
         let door = self.door.retry_at_ms().map(|at_ms| at_ms.saturating_sub(now_ms));
         let drain = self.drain.as_ref().map(Drain::step_ms);
         let settle = self.should_shrink().then_some(SETTLE_MS);
-        let next = [self.io.wheel.next_ms(now_ms), stalls, door, drain, settle].into_iter().flatten().min();
+        let alarm = self.io.alarm_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
+        let wheel = self.io.wheel.next_ms(now_ms);
+        let next = [wheel, alarm, stalls, door, drain, settle].into_iter().flatten().min();
         next.map(Duration::from_millis)
     }
 
@@ -285,6 +288,9 @@ impl<S: Service> Shard<S> {
                 Phase::Closing | Phase::Finishing | Phase::Lingering => self.io.fail(key),
                 Phase::Dead => {}
             }
+        }
+        if self.io.alarm_at_ms.take_if(|at_ms| *at_ms <= now_ms).is_some() {
+            self.service.alarm(&mut self.io);
         }
         if now_ms >= self.stalls_checked_at_ms + STALL_CHECK_MS {
             self.stalls_checked_at_ms = now_ms;

@@ -41,6 +41,9 @@ pub trait Service {
     /// Everything that was queued for this connection is written; see `Io::tell_when_written`.
     fn written(&mut self, _io: &mut Io<Self::Peer>, _key: Key) {}
 
+    /// The time of `Io::set_alarm` has come.
+    fn alarm(&mut self, _io: &mut Io<Self::Peer>) {}
+
     /// Another thread sent `event`.
     fn event(&mut self, io: &mut Io<Self::Peer>, event: Self::Event);
 

@@ -11,6 +11,11 @@ use crate::protocol::code::Disconnect;
 use crate::shard::{Io, Service, Shard};
 
 impl<P> Io<P> {
+    /// Whether something waits for connection `key` to read.
+    pub fn has_backlog(&self, key: Key) -> bool {
+        self.connections[key as usize].backlog.is_some()
+    }
+
     /// What the marked frames that wait for connection `key` to read are of, each once.
     pub fn marked_waiting(&self, key: Key) -> HashSet<u32> {
         self.connections[key as usize].backlog.as_ref().map(|backlog| backlog.marked()).unwrap_or_default()

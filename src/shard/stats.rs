@@ -123,6 +123,8 @@ pub struct Stats {
     pub publishes_limited: Counter,
     /// Subscribe commands refused with error 111, because the connection sent too many.
     pub subscribes_limited: Counter,
+    /// Times that a room went over to feed delivery, or back.
+    pub feed_switches: Counter,
     /// Turns of the event loop.
     pub turns: Counter,
 }

@@ -1,7 +1,7 @@
 //! Configurations that work but probably not as meant. None of them stops the server.
 
 use super::{Config, Token};
-use crate::hub::{NamespaceOptions, RecoveryMode, Slow};
+use crate::hub::{NamespaceOptions, OverCap, RecoveryMode, Slow};
 use crate::shard::settings::Origins;
 
 /// Shortest key that is as strong as the signature. Source: RFC 7518 §3.2, for HS256.
@@ -144,6 +144,9 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         publishes_per_second: _,
         data_bytes_max: _,
         slow,
+        member_cap,
+        over_cap,
+        feed_interval_ms,
     } = options.clone();
     let initial = NamespaceOptions::default();
     let [is_sized, is_timed] = [history_size > 0, history_ttl_ms > 0];
@@ -187,6 +190,13 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
             force_recovery_mode != RecoveryMode::default(),
             "force_recovery or allow_recovery",
             force_recovery || allow_recovery,
+        ),
+        ("over_cap", over_cap != initial.over_cap, "member_cap", member_cap > 0),
+        (
+            "feed_interval_ms",
+            feed_interval_ms != initial.feed_interval_ms,
+            "over_cap = \"feed\"",
+            over_cap == OverCap::Feed,
         ),
         (
             "slow = \"recover\"",

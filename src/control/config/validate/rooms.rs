@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::super::{Config, duration_text};
-use super::{Failure, at_least, fail, rate};
+use super::{Failure, at_least, at_most, fail, rate};
 use crate::hub::NamespaceOptions;
 
 /// What a namespace may be called. Source: PROTOCOL.md 19.
@@ -15,6 +15,9 @@ static NAMESPACE_NAME: LazyLock<Regex> =
 
 /// Most publications of one room: above it a typing error is likelier than a wish.
 const HISTORY_SIZE_MAX: u32 = 1_000_000;
+
+/// Longest time between two beats: a message that comes a minute late is a mistake.
+const FEED_INTERVAL_MS_MAX: usize = 60_000;
 
 /// Longest time that something is kept: 100 years, so that adding it to the time of day is safe.
 const HISTORY_TTL_MS_MAX: u64 = 100 * 365 * 24 * 3600 * 1000;
@@ -53,6 +56,9 @@ fn personal(config: &Config, names: &HashSet<&str>) -> Result<(), Failure> {
 
 fn options(table: &str, options: &NamespaceOptions) -> Result<(), Failure> {
     pattern(table, &options.channel_regex)?;
+    let interval_ms = options.feed_interval_ms as usize;
+    at_least(&format!("{table}.feed_interval_ms"), interval_ms, 1)?;
+    at_most(&format!("{table}.feed_interval_ms"), interval_ms, FEED_INTERVAL_MS_MAX)?;
     rate(&format!("{table}.publishes_per_second"), options.publishes_per_second)?;
     history(table, options)
 }

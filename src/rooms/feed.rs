@@ -1,0 +1,137 @@
+//! Rooms above their cap, where the namespace says `over_cap = "feed"`: what they get goes out on a beat.
+//!
+//! A room of many members that is published to often costs a write for each member and message. On a
+//! beat it costs one for each member and beat, however many messages there are; they come later by at
+//! most one beat. Joins and leaves are not told, and a member whose socket is full does not build a backlog
+//! but trails the room, if it can recover.
+//!
+//! Invariants:
+//! - what a room is sent stays in order: its held segments leave before anything that is sent at once;
+//! - whoever becomes a member, or is live again, gets nothing that was held before.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::conn::Key;
+use crate::hub::{OverCap, Room, RoomId};
+use crate::rooms::batch::{BATCH_BYTES_MAX, Batch};
+use crate::rooms::{Audience, Peer, Rooms};
+use crate::shard::Io;
+
+/// What a room in feed mode has got since its last beat.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// In order. Each has one kind, and members came only between two of them.
+    segments: Vec<Batch>,
+    /// Members that get only the segments from this one on.
+    newcomers: HashMap<Key, usize>,
+    /// A member has come since the last segment began.
+    is_sealed: bool,
+}
+
+impl Held {
+    fn add(&mut self, batch: Batch) -> Option<Vec<u8>> {
+        match self.segments.last_mut() {
+            Some(last)
+                if !self.is_sealed
+                    && last.kind == batch.kind
+                    && last.pushes.len() + batch.pushes.len() <= BATCH_BYTES_MAX =>
+            {
+                last.pushes.push(b'\n');
+                last.pushes.extend_from_slice(&batch.pushes);
+                last.messages += batch.messages;
+                if last.first == 0 {
+                    last.first = batch.first;
+                }
+                Some(batch.pushes)
+            }
+            _ => {
+                self.is_sealed = false;
+                self.segments.push(batch);
+                None
+            }
+        }
+    }
+
+    /// Takes note that `key` is a member from here on.
+    fn welcome(&mut self, key: Key) {
+        self.newcomers.insert(key, self.segments.len());
+        self.is_sealed = true;
+    }
+
+    /// Whether `key` was a member when segment `nth` came.
+    fn is_for(&self, key: Key, nth: usize) -> bool {
+        self.newcomers.get(&key).is_none_or(|from| nth >= *from)
+    }
+}
+
+impl Rooms {
+    /// Holds back what the members here get until the next beat.
+    pub(super) fn hold_for_beat(&mut self, io: &mut Io<Peer>, batch: Batch) {
+        let interval_ms = u64::from(self.shared.options(batch.room.namespace).feed_interval_ms.max(1));
+        let room = batch.room.id;
+        let spare = self.held.entry(room).or_default().add(batch);
+        if let Some(spare) = spare {
+            self.batches.recycle(spare);
+        }
+        // All rooms with one interval have one beat, so that a member of several gets one write.
+        let now_ms = io.now_ms();
+        let beat_ms = (now_ms / interval_ms + 1) * interval_ms;
+        let is_set = self.beats.iter().any(|(of, _)| *of == room);
+        if !is_set {
+            self.beats.push((room, beat_ms));
+        }
+        self.set_beat_alarm(io);
+    }
+
+    fn set_beat_alarm(&self, io: &mut Io<Peer>) {
+        io.set_alarm(self.beats.iter().map(|(_, at_ms)| *at_ms).min());
+    }
+
+    /// Sends what is due.
+    pub(super) fn beat(&mut self, io: &mut Io<Peer>) {
+        let now_ms = io.now_ms();
+        let due: Vec<_> = self.beats.extract_if(.., |(_, at_ms)| *at_ms <= now_ms).collect();
+        for (room, _) in due {
+            self.send_held(io, room);
+        }
+        self.set_beat_alarm(io);
+    }
+
+    /// Sends what is held of `room`.
+    pub(super) fn send_held(&mut self, io: &mut Io<Peer>, room: RoomId) {
+        let Some(mut held) = self.held.remove(&room) else { return };
+        self.send_replies(io);
+        let segments = std::mem::take(&mut held.segments);
+        for (nth, segment) in segments.into_iter().enumerate() {
+            self.deliver(io, &segment, |key| held.is_for(key, nth));
+            self.batches.recycle(segment.pushes);
+        }
+    }
+
+    /// Takes note that `key` is a live member of `room` from here on, which gets nothing that is held.
+    pub(super) fn welcome(&mut self, io: &mut Io<Peer>, key: Key, room: RoomId) {
+        self.send_batch_of(io, room);
+        if let Some(held) = self.held.get_mut(&room) {
+            held.welcome(key);
+        }
+    }
+
+    /// Judges anew whether `room`, whose members have changed, is in feed mode.
+    pub(super) fn judge_feed(&self, io: &mut Io<Peer>, room: &Arc<Room>) {
+        let options = self.shared.options(room.namespace);
+        if options.member_cap == 0 || options.over_cap != OverCap::Feed {
+            return;
+        }
+        if let Some(is_feed) = room.judge_feed(options.member_cap) {
+            io.stats().feed_switches.add(1);
+            let mode = if is_feed { "feed" } else { "live" };
+            tracing::info!(room = &*room.name, cap = options.member_cap, mode, "a room changed its delivery");
+        }
+    }
+
+    /// Whether a push to this audience of `room` waits for a beat.
+    pub(super) fn is_on_beat(room: &Room, audience: Audience) -> bool {
+        audience == Audience::Everyone && room.is_feed()
+    }
+}
