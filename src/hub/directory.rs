@@ -11,8 +11,9 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::hub::Census;
 use crate::protocol::quote;
 
 /// Locks that joining and leaving are spread over, by name.
@@ -35,6 +36,8 @@ pub struct Room {
     pub namespace: u16,
     /// Members in all shards together.
     pub clients: AtomicU32,
+    /// Who presence shows, where members can be asked for. A pointer, because most rooms have none.
+    census: OnceLock<Box<Mutex<Census>>>,
     /// What the room gets is delivered on a beat.
     is_feed: AtomicBool,
     /// What tells the stream that the members follow from another of the same name; 0 if none does.
@@ -61,6 +64,11 @@ impl Room {
     pub fn enter(&self, cap: u32) -> bool {
         let more = |clients| (cap == 0 || clients < cap).then_some(clients + 1);
         self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Who presence shows. Locked for as long as it takes to count one.
+    pub fn census(&self) -> MutexGuard<'_, Census> {
+        self.census.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether what the room gets is delivered on a beat.
@@ -147,6 +155,7 @@ impl Directory {
                 quoted: quote(name),
                 namespace,
                 clients: AtomicU32::new(0),
+                census: OnceLock::new(),
                 is_feed: AtomicBool::new(false),
                 stream: AtomicU64::new(0),
                 shards: (0..self.shard_words).map(|_| AtomicU64::new(0)).collect(),
@@ -167,7 +176,7 @@ impl Directory {
         }
     }
 
-    fn lock(&self, name: &str) -> std::sync::MutexGuard<'_, ()> {
+    fn lock(&self, name: &str) -> MutexGuard<'_, ()> {
         let index = self.hasher.hash_one(name) as usize % LOCKS;
         // The lock guards no data of its own, and a panic ends the process anyway.
         self.locks[index].lock().unwrap_or_else(PoisonError::into_inner)

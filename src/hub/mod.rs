@@ -9,6 +9,7 @@
 //!
 //! Absent on purpose: connections and encoding. Members are keys.
 
+mod census;
 mod directory;
 mod members;
 mod namespace;
@@ -16,6 +17,7 @@ mod rates;
 mod retention;
 mod users;
 
+pub use census::Census;
 pub use directory::{Directory, Room, RoomId};
 pub use members::{Member, Members, RoomIndex};
 pub use namespace::{NamespaceOptions, OverCap, RecoveryMode, Slow};

@@ -20,15 +20,6 @@ pub enum Audience {
     JoinLeave,
 }
 
-/// A presence question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Question {
-    /// Who the members are.
-    Presence,
-    /// How many members and users there are.
-    Stats,
-}
-
 /// Who asked a presence question, and as which command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Asker {
@@ -43,13 +34,6 @@ pub struct Asker {
 pub enum Part {
     /// The members as JSON object members, comma-separated; `None` if they are too many to list.
     Members(Option<Bytes>),
-    /// Members, and what tells their users apart (each once; 0 for the anonymous user).
-    Stats {
-        /// Connections that are members.
-        clients: u32,
-        /// `hub::User::identity` of each user.
-        users: Vec<usize>,
-    },
     /// None: so much waits for the asking shard that a list should not be added to it.
     Busy,
 }
@@ -144,8 +128,6 @@ pub enum Event {
     Ask {
         /// The room.
         room: RoomId,
-        /// What is asked.
-        question: Question,
         /// Who asks.
         asker: Asker,
         /// Which shard to answer to.
@@ -162,8 +144,6 @@ pub enum Event {
     Survey {
         /// The room.
         room: RoomId,
-        /// What is asked.
-        question: Question,
         /// Where the answer is written.
         survey: Arc<Survey>,
     },

@@ -17,9 +17,7 @@ use crate::hub::{NamespaceOptions, Room};
 use crate::protocol::{ChannelName, ErrorCode, push};
 use crate::rooms::outlet::{Callback, Told};
 use crate::rooms::remote::{ClientText, Deed};
-use crate::rooms::{
-    Audience, Ending, Event, Grant, Links, Order, Presence, Question, Renewal, Rooms, Shared, Survey, Ticket,
-};
+use crate::rooms::{Audience, Ending, Event, Grant, Links, Order, Renewal, Rooms, Shared, Survey, Ticket};
 use crate::store::{Answer, Ask, Position, Publication, Request, Since, Version, committer};
 
 /// What is done with an answer.
@@ -160,11 +158,25 @@ impl Gateway {
         }
     }
 
-    /// Asks who is in a room, or how many are.
+    /// How many members a room has, and how many users they are; all anonymous clients are one.
+    ///
+    /// # Errors
+    ///
+    /// 102 and 107 for the name, 108 without presence.
+    pub fn presence_stats(&self, channel: &str) -> Result<(u32, u32), ErrorCode> {
+        let (channel, options) = self.channel(channel)?;
+        if !options.presence {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let room = self.shared.directory.find(channel.full());
+        Ok(room.map_or((0, 0), |room| room.census().counts()))
+    }
+
+    /// Asks who is in a room: its members as JSON object members, comma-separated.
     ///
     /// Errors: 102 and 107 for the name, 108 without presence, 106 if they are too many to list, 111
     /// if shards have too much to do.
-    pub fn presence(&self, channel: &str, question: Question, tell: Tell<Presence>) {
+    pub fn presence(&self, channel: &str, tell: Tell<Vec<u8>>) {
         let (channel, options) = match self.channel(channel) {
             Ok(channel) => channel,
             Err(code) => return tell(Err(code)),
@@ -173,7 +185,7 @@ impl Gateway {
             return tell(Err(ErrorCode::NotAvailable));
         }
         let Some(room) = self.shared.directory.find(channel.full()) else {
-            return tell(Ok(Presence::default()));
+            return tell(Ok(Vec::new()));
         };
         if self.is_full(&room) {
             return tell(Err(ErrorCode::TooManyRequests));
@@ -181,7 +193,7 @@ impl Gateway {
         let survey = Arc::new(Survey::new(tell));
         let mut links = self.links.clone();
         for shard in room.shards() {
-            let event = Event::Survey { room: room.id, question, survey: Arc::clone(&survey) };
+            let event = Event::Survey { room: room.id, survey: Arc::clone(&survey) };
             links.send(shard, event, 0);
         }
         links.wake();
@@ -331,7 +343,7 @@ mod tests {
         let publish = || told(|tell| gateway.publish("room", publish(), tell));
         assert_eq!(publish(), Some(Ok(None)));
         assert_eq!(publish(), Some(Err(ErrorCode::TooManyRequests)));
-        let presence = told(|tell| gateway.presence("room", Question::Stats, tell));
+        let presence = told(|tell| gateway.presence("room", tell));
         assert_eq!(presence, Some(Err(ErrorCode::TooManyRequests)));
         gateway.shared.users.enter("42", 0).unwrap();
         let whom = Whom { user: "42", ..Whom::default() };

@@ -52,12 +52,12 @@ use presence::Questions;
 use remote::Walk;
 use trailing::Trailing;
 
-pub use event::{Asker, Audience, Event, Missed, Part, Question, Reply};
+pub use event::{Asker, Audience, Event, Missed, Part, Reply};
 pub use gateway::{Counts, Gateway, Publish, Tell, Whom};
 pub use links::Links;
 pub use outlet::{Callback, Post, Ticket, Told, encode_list};
 pub use peer::Peer;
-pub use presence::{Presence, Survey};
+pub use presence::Survey;
 pub use remote::{Ending, Grant, Order, Renewal};
 pub use settings::Settings;
 pub use shared::Shared;
@@ -160,8 +160,8 @@ impl Rooms {
             Method::Subscribe(request) => self.subscribe(io, key, id, &request),
             Method::Unsubscribe(request) => self.unsubscribe(io, key, id, &request.channel),
             Method::Publish(request) => self.publish(io, key, id, &request),
-            Method::Presence(request) => self.presence(io, key, id, &request.channel, Question::Presence),
-            Method::PresenceStats(request) => self.presence(io, key, id, &request.channel, Question::Stats),
+            Method::Presence(request) => self.presence(io, key, id, &request.channel),
+            Method::PresenceStats(request) => self.presence_stats(io, key, id, &request.channel),
             Method::Refresh(request) => self.refresh(io, key, id, &request.token),
             Method::SubRefresh(request) => self.sub_refresh(io, key, id, &request.channel, &request.token),
             Method::History(request) => self.history(io, key, id, &request),
@@ -316,9 +316,9 @@ impl Service for Rooms {
             Event::Answered { number, answer } => self.answered(io, number, answer),
             Event::Reset { room } => self.reset(io, room),
             Event::Overdue { after_ms } => self.refuse_overdue(io, after_ms),
-            Event::Ask { room, question, asker, shard } => self.answer(io, room, question, asker, shard),
+            Event::Ask { room, asker, shard } => self.answer(io, room, asker, shard),
             Event::Answer { asker, part } => self.take_answer(io, asker, part),
-            Event::Survey { room, question, survey } => self.survey(io, room, question, &survey),
+            Event::Survey { room, survey } => self.survey(io, room, &survey),
             Event::Order(order) => self.take_order(order),
             Event::WalkOn => self.walk_on(io),
         }

@@ -90,6 +90,16 @@ impl Peer {
         self.user.as_ref().map_or("", User::name)
     }
 
+    /// What tells the user from others while it is connected; all anonymous clients are one user.
+    pub(super) fn identity(&self) -> usize {
+        self.user.as_ref().map_or(0, User::identity)
+    }
+
+    /// Whether presence leaves the client out of the members of `room`.
+    pub(super) fn is_hidden_in(&self, room: RoomIndex) -> bool {
+        self.detail(room).is_some_and(|detail| detail.is_hidden)
+    }
+
     pub(super) fn more_mut(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }

@@ -1,7 +1,7 @@
 //! Who the members of a room are: the presence and presence_stats commands, and the same questions
 //! of the control plane.
 //!
-//! Who the members of a room are is known by the shards that have them. The shard that is asked
+//! How many there are is counted as they come and go (`hub::Census`). Who they are is known by the shards that have them. The shard that is asked
 //! asks the others and answers when all have; a question costs no lock and keeps no copy. Its own
 //! part it gives at the end of the turn, as the others do in a turn of theirs. The control plane
 //! hands a [`Survey`] to all shards that have members; the last one to write into it hands it back.
@@ -11,17 +11,17 @@
 //!   message full of questions costs no more than so many walks over a room's members;
 //! - no answer is longer than a connection's backlog may be; a longer list gets error 106.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use crate::conn::Key;
-use crate::hub::{RoomId, User};
+use crate::hub::{Room, RoomId};
 use crate::protocol::{ErrorCode, reply};
 use crate::rooms::shared::Allowed;
-use crate::rooms::{Asker, Event, Failure, Part, Peer, Question, Rooms, TEXT, Tell, client_info};
+use crate::rooms::{Asker, Event, Failure, Part, Peer, Rooms, TEXT, Tell, client_info};
 use crate::shard::Io;
 
 /// Questions that one connection may have waiting; one more gets error 111.
@@ -40,8 +40,6 @@ struct Gathered {
     members: Vec<u8>,
     is_too_long: bool,
     is_refused: bool,
-    clients: u32,
-    users: HashSet<usize>,
 }
 
 impl Gathered {
@@ -59,45 +57,30 @@ impl Gathered {
             }
             Part::Members(None) => self.is_too_long = true,
             Part::Busy => self.is_refused = true,
-            Part::Stats { clients, users } => {
-                self.clients += clients;
-                self.users.extend(users);
-            }
         }
     }
 
     /// The answer, once all parts have come.
-    fn finish(self) -> Result<Presence, ErrorCode> {
+    fn finish(self) -> Result<Vec<u8>, ErrorCode> {
         if self.is_refused {
             Err(ErrorCode::TooManyRequests)
         } else if self.is_too_long {
             Err(ErrorCode::LimitExceeded)
         } else {
-            Ok(Presence { members: self.members, clients: self.clients, users: self.users.len() as u32 })
+            Ok(self.members)
         }
     }
-}
-
-/// Who the members of a room are, or how many: what was asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Presence {
-    /// The members as JSON object members, comma-separated.
-    pub members: Vec<u8>,
-    /// How many there are.
-    pub clients: u32,
-    /// How many users they are; all anonymous clients are one.
-    pub users: u32,
 }
 
 /// A question of the control plane. When the last shard has let go of it, the answer is told.
 pub struct Survey {
     gathered: Mutex<Gathered>,
-    tell: Mutex<Option<Tell<Presence>>>,
+    tell: Mutex<Option<Tell<Vec<u8>>>>,
 }
 
 impl Survey {
     /// A question whose answer goes to `tell`.
-    pub(super) fn new(tell: Tell<Presence>) -> Self {
+    pub(super) fn new(tell: Tell<Vec<u8>>) -> Self {
         Survey { gathered: Mutex::default(), tell: Mutex::new(Some(tell)) }
     }
 }
@@ -121,7 +104,6 @@ impl fmt::Debug for Survey {
 #[derive(Debug)]
 struct Waiting {
     command: u32,
-    question: Question,
     parts_left: usize,
     gathered: Gathered,
 }
@@ -131,33 +113,55 @@ struct Waiting {
 pub(super) struct Questions {
     waiting: HashMap<Asker, Waiting>,
     /// Those to the shard itself, answered at the end of the turn.
-    own: Vec<(RoomId, Question, Asker)>,
+    own: Vec<(RoomId, Asker)>,
     next: u64,
 }
 
 impl Rooms {
+    pub(super) fn presence_stats(
+        &mut self,
+        io: &mut Io<Peer>,
+        key: Key,
+        id: u32,
+        channel: &str,
+    ) -> Result<(), Failure> {
+        let room = self.room_to_see(io, key, channel)?;
+        let (clients, users) = room.map_or((0, 0), |room| room.census().counts());
+        self.reply(io, |out| reply::presence_stats(out, id, clients, users));
+        Ok(())
+    }
+
+    /// The room `channel`, if it has members, for a client that may ask who they are.
+    fn room_to_see(
+        &self,
+        io: &mut Io<Peer>,
+        key: Key,
+        channel: &str,
+    ) -> Result<Option<Arc<Room>>, ErrorCode> {
+        let (channel, namespace) = self.shared.channel(channel)?;
+        let options = self.shared.options(namespace);
+        if !options.presence {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let is_member = self.index_if_member(io.peer(key), channel.full()).is_some();
+        if !self.shared.allows(io.peer(key).user.is_none(), is_member, Allowed::presence(options)) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        Ok(self.shared.directory.find(channel.full()))
+    }
+
     pub(super) fn presence(
         &mut self,
         io: &mut Io<Peer>,
         key: Key,
         id: u32,
         channel: &str,
-        question: Question,
     ) -> Result<(), Failure> {
-        let (channel, namespace) = self.shared.channel(channel)?;
-        let options = self.shared.options(namespace);
-        if !options.presence {
-            return Err(ErrorCode::NotAvailable.into());
-        }
-        let is_member = self.index_if_member(io.peer(key), channel.full()).is_some();
+        let room = self.room_to_see(io, key, channel)?;
         let peer = io.peer(key);
-        if !self.shared.allows(peer.user.is_none(), is_member, Allowed::presence(options)) {
-            return Err(ErrorCode::PermissionDenied.into());
-        }
         if peer.questions >= QUESTIONS_MAX {
             return Err(ErrorCode::TooManyRequests.into());
         }
-        let room = self.shared.directory.find(channel.full());
         let shards: Vec<_> = room.iter().flat_map(|room| room.shards()).collect();
         if shards.iter().any(|shard| self.links.is_full(*shard)) {
             return Err(ErrorCode::TooManyRequests.into());
@@ -165,22 +169,17 @@ impl Rooms {
         peer.questions += 1;
         let asker = Asker { connection: io.id(key), question: self.questions.next };
         self.questions.next += 1;
-        let waiting =
-            Waiting { command: id, question, parts_left: shards.len().max(1), gathered: Gathered::default() };
+        let waiting = Waiting { command: id, parts_left: shards.len().max(1), gathered: Gathered::default() };
         self.questions.waiting.insert(asker, waiting);
         let Some(room) = room.filter(|_| !shards.is_empty()) else {
-            let nobody = match question {
-                Question::Presence => Part::Members(Some(Bytes::new())),
-                Question::Stats => Part::Stats { clients: 0, users: Vec::new() },
-            };
-            self.take_answer(io, asker, nobody);
+            self.take_answer(io, asker, Part::Members(Some(Bytes::new())));
             return Ok(());
         };
         for shard in shards {
             if shard == self.links.me() {
-                self.questions.own.push((room.id, question, asker));
+                self.questions.own.push((room.id, asker));
             } else {
-                let ask = Event::Ask { room: room.id, question, asker, shard: self.links.me() };
+                let ask = Event::Ask { room: room.id, asker, shard: self.links.me() };
                 self.links.send(shard, ask, 0);
             }
         }
@@ -194,81 +193,49 @@ impl Rooms {
             return;
         }
         let mut parts = HashMap::new();
-        for (room, question, asker) in std::mem::take(&mut self.questions.own) {
-            let part = parts
-                .entry((room, question))
-                .or_insert_with(|| self.part(io, room, question, LIST_BYTES_MAX));
+        for (room, asker) in std::mem::take(&mut self.questions.own) {
+            let part = parts.entry(room).or_insert_with(|| self.part(io, room, LIST_BYTES_MAX));
             let part = part.clone();
             self.take_answer(io, asker, part);
         }
     }
 
     /// Answers a question of another shard.
-    pub(super) fn answer(
-        &mut self,
-        io: &mut Io<Peer>,
-        room: RoomId,
-        question: Question,
-        asker: Asker,
-        shard: usize,
-    ) {
-        let part = if self.links.is_full(shard) {
-            Part::Busy
-        } else {
-            self.part(io, room, question, LIST_BYTES_MAX)
-        };
+    pub(super) fn answer(&mut self, io: &mut Io<Peer>, room: RoomId, asker: Asker, shard: usize) {
+        let part = if self.links.is_full(shard) { Part::Busy } else { self.part(io, room, LIST_BYTES_MAX) };
         let bytes = match &part {
             Part::Busy => 0,
             Part::Members(members) => members.as_ref().map_or(0, Bytes::len),
-            Part::Stats { users, .. } => size_of_val(users.as_slice()),
         };
         self.links.send(shard, Event::Answer { asker, part }, bytes);
     }
 
     /// Answers a question of the control plane.
-    pub(super) fn survey(&self, io: &mut Io<Peer>, room: RoomId, question: Question, survey: &Survey) {
-        let part = self.part(io, room, question, SURVEY_BYTES_MAX);
+    pub(super) fn survey(&self, io: &mut Io<Peer>, room: RoomId, survey: &Survey) {
+        let part = self.part(io, room, SURVEY_BYTES_MAX);
         survey.gathered.lock().unwrap_or_else(PoisonError::into_inner).add(part, SURVEY_BYTES_MAX);
     }
 
     /// What this shard has to say about the members of `room`, in a list of at most `bytes_max`.
-    fn part(&self, io: &mut Io<Peer>, room: RoomId, question: Question, bytes_max: usize) -> Part {
+    fn part(&self, io: &mut Io<Peer>, room: RoomId, bytes_max: usize) -> Part {
         let index = self.members.index_of(room);
-        let members = index.map_or(&[][..], |index| self.members.of(index));
-        match question {
-            Question::Presence => {
-                let mut list = Vec::new();
-                for member in members {
-                    let id = io.id(member.key());
-                    let peer = io.peer(member.key());
-                    let detail = index.and_then(|index| peer.detail(index));
-                    if detail.is_some_and(|detail| detail.is_hidden) {
-                        continue;
-                    }
-                    let chan_info = detail.and_then(|detail| detail.chan_info.as_deref());
-                    let info = client_info(peer, self.client_id(id), chan_info);
-                    let is_first = list.is_empty();
-                    reply::presence_member(&mut list, is_first, &info);
-                    if list.len() > bytes_max {
-                        return Part::Members(None);
-                    }
-                }
-                Part::Members(Some(list.into()))
+        let mut list = Vec::new();
+        for member in index.map_or(&[][..], |index| self.members.of(index)) {
+            let id = io.id(member.key());
+            let peer = io.peer(member.key());
+            let detail = index.and_then(|index| peer.detail(index));
+            if detail.is_some_and(|detail| detail.is_hidden) {
+                continue;
             }
-            Question::Stats => {
-                let mut clients = 0;
-                let mut users = HashSet::new();
-                for member in members {
-                    let peer = io.peer(member.key());
-                    if index.and_then(|index| peer.detail(index)).is_some_and(|detail| detail.is_hidden) {
-                        continue;
-                    }
-                    clients += 1;
-                    users.insert(peer.user.as_ref().map_or(0, User::identity));
-                }
-                Part::Stats { clients, users: users.into_iter().collect() }
+            let chan_info = detail.and_then(|detail| detail.chan_info.as_deref());
+            let info = client_info(peer, self.client_id(id), chan_info);
+            let is_first = list.is_empty();
+            reply::presence_member(&mut list, is_first, &info);
+            if list.len() > bytes_max {
+                return Part::Members(None);
             }
         }
+        Part::Members(Some(list.into()))
     }
 
     /// Takes in one shard's part of an answer; with the last one the client gets its reply.
@@ -283,15 +250,12 @@ impl Rooms {
         let Some(peer) = io.peer_of(asker.connection) else { return };
         peer.questions -= 1;
         let mut text = Vec::new();
-        match (answer.gathered.finish(), answer.question) {
-            (Err(code), _) => reply::error(&mut text, answer.command, code),
-            (Ok(presence), Question::Presence) => {
+        match answer.gathered.finish() {
+            Err(code) => reply::error(&mut text, answer.command, code),
+            Ok(members) => {
                 reply::presence_begin(&mut text, answer.command);
-                text.extend_from_slice(&presence.members);
+                text.extend_from_slice(&members);
                 reply::presence_end(&mut text);
-            }
-            (Ok(presence), Question::Stats) => {
-                reply::presence_stats(&mut text, answer.command, presence.clients, presence.users);
             }
         }
         self.send_replies(io);

@@ -326,6 +326,9 @@ impl Rooms {
                 is_server_side: new.is_server_side,
             });
         }
+        if self.shared.options(room.namespace).presence && !io.peer(key).is_hidden_in(index) {
+            room.census().enter(io.peer(key).identity());
+        }
         self.judge_feed(io, &room);
         if join.announces && !room.is_feed() {
             self.scratch.clear();
@@ -359,6 +362,9 @@ impl Rooms {
         let room = self.members.room(index).clone();
         let options = self.shared.options(room.namespace);
         let announces = detail.as_ref().map_or(options.join_leave, |detail| detail.announces);
+        if options.presence && !detail.as_ref().is_some_and(|detail| detail.is_hidden) {
+            room.census().leave(peer.identity());
+        }
         if announces {
             self.scratch.clear();
             let chan_info = detail.as_ref().and_then(|detail| detail.chan_info.as_deref());

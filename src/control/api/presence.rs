@@ -13,7 +13,6 @@ use super::fields::{Payload, or_default};
 use super::history::list_of;
 use super::method::Method;
 use crate::protocol::ErrorCode;
-use crate::rooms::Question;
 
 /// What `presence` and `presence_stats` are asked.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -72,8 +71,8 @@ impl Method for Presence {
 
     async fn call(api: Arc<Api>, request: PresenceRequest) -> Result<PresenceResult, ErrorCode> {
         let channel = request.channel;
-        let presence = api.ask(|gateway, tell| gateway.presence(&channel, Question::Presence, tell)).await?;
-        Ok(PresenceResult { presence: list_of(&presence.members, '{', '}')? })
+        let presence = api.ask(|gateway, tell| gateway.presence(&channel, tell)).await?;
+        Ok(PresenceResult { presence: list_of(&presence, '{', '}')? })
     }
 }
 
@@ -91,8 +90,7 @@ impl Method for PresenceStats {
     }
 
     async fn call(api: Arc<Api>, request: PresenceRequest) -> Result<PresenceStatsResult, ErrorCode> {
-        let channel = request.channel;
-        let presence = api.ask(|gateway, tell| gateway.presence(&channel, Question::Stats, tell)).await?;
-        Ok(PresenceStatsResult { num_clients: presence.clients, num_users: presence.users })
+        let (num_clients, num_users) = api.gateway.presence_stats(&request.channel)?;
+        Ok(PresenceStatsResult { num_clients, num_users })
     }
 }
