@@ -12,6 +12,7 @@ pub mod host;
 pub mod hub;
 pub mod limits;
 pub mod load;
+pub mod plan;
 pub mod protocol;
 pub mod rooms;
 pub mod shard;
