@@ -6,6 +6,7 @@
 mod bench;
 mod check_config;
 mod logging;
+mod plan;
 mod serve;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ Start a server for this machine:      throng serve
 Start one with a configuration:       throng serve --config throng.toml
 Explain what a configuration does:    throng check-config throng.toml
 Measure what idle connections cost:   throng bench idle --connections 15000
+Compute how many nodes a load takes:  throng plan --users 10M --memory 28GiB
 
 throng.example.toml explains every option. Log level: THRONG_LOG=debug (default info).")]
 struct Cli {
@@ -35,6 +37,7 @@ enum Command {
     /// Load a server and measure what it costs
     #[command(subcommand)]
     Bench(bench::Bench),
+    Plan(plan::Args),
 }
 
 /// Runs the command line.
@@ -43,6 +46,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Bench(bench) => report(bench::run(bench)),
+        Command::Plan(args) => plan::run(&args),
     }
 }
 

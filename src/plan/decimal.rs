@@ -43,6 +43,11 @@ impl Decimal {
         is_whole.then(|| u64::try_from(self.millionths / MILLION).ok()).flatten()
     }
 
+    /// The nearest whole number, and at least 1: how many there are of what there is.
+    pub fn rounded(self) -> u128 {
+        ((self.millionths + MILLION / 2) / MILLION).max(1)
+    }
+
     /// The decimal number in `text` times `factor`, divided by `divisor`: digits, at most one point, and
     /// digits after it. `None` if `text` is no such number, is too long to be meant (30 digits), or has
     /// more than six decimals.

@@ -35,12 +35,8 @@ impl Demand {
     /// The demand of `load`, which has been checked.
     pub(super) fn of(load: &Load) -> Self {
         let has_rooms = !load.rooms.is_empty();
-        // Members, weighted by millionths of the publishes; without the sender where that gets nothing.
-        let members = |less: u64| -> u128 {
-            let weighed = load.rooms.iter();
-            weighed.map(|room| u128::from(room.members - less) * room.share.millionths()).sum()
-        };
-        let receivers = members(u64::from(load.excludes_sender)) * load.active.millionths();
+        // Of the others each is as likely to be connected; the sender is, and gets nothing.
+        let receivers = load.weighed_members(u64::from(load.excludes_sender)) * load.active.millionths();
         let writes_per_second = load
             .publishes_per_second
             .filter(|_| has_rooms)
@@ -48,7 +44,7 @@ impl Demand {
         let wire_bytes_per_write = load.message_bytes.map(wire_bytes);
         Self {
             connections: load.connections(),
-            mean_room_size: has_rooms.then(|| Decimal::from_millionths(members(0))),
+            mean_room_size: load.mean_room_size(),
             writes_per_publish: has_rooms.then(|| Decimal::from_millionths(receivers.div_ceil(MILLION))),
             writes_per_second,
             wire_bytes_per_write,

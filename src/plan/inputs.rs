@@ -238,6 +238,16 @@ impl Inputs {
 }
 
 impl Load {
+    /// Members of the room of a publish, on average.
+    pub fn mean_room_size(&self) -> Option<Decimal> {
+        (!self.rooms.is_empty()).then(|| Decimal::from_millionths(self.weighed_members(0)))
+    }
+
+    /// Members of the room of a publish without `less` of them, on average and in millionths.
+    pub(super) fn weighed_members(&self, less: u64) -> u128 {
+        self.rooms.iter().map(|room| u128::from(room.members - less) * room.share.millionths()).sum()
+    }
+
     /// Connections of all users, rounded up.
     pub(super) fn connections(&self) -> Option<u128> {
         let connections = |users| (u128::from(users) * self.sessions_per_user.millionths()).div_ceil(MILLION);

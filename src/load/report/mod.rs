@@ -6,13 +6,14 @@
 //!
 //! - [`number`], [`table`], [`origin`], [`timeline`]: values, and where they come from;
 //! - [`axis`], [`plot`], `svg`: a plot as plain data, and its drawing by plotters;
-//! - `style`, [`page`]: the single HTML file around the plots;
+//! - `style`, [`page`]: the single HTML file around the plots; [`figure`]: a plot as a file of its own;
 //! - [`output`]: the files.
 //!
 //! Absent on purpose: scripts, fonts and anything else that a page would fetch. A report is read
 //! years later, from a disk, an attachment or a printer.
 
 pub mod axis;
+pub mod figure;
 pub mod number;
 pub mod origin;
 pub mod output;

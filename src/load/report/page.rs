@@ -12,7 +12,7 @@ use super::svg::{Width, svg};
 use super::table::Table;
 
 /// A text, safe between tags and in a quoted attribute.
-struct Escaped<'a>(&'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,16 +139,20 @@ impl Page {
             }
             html.push_str("</section>\n");
         }
-        html.push_str("<section>\n<h2>Where and how</h2>\n<dl>\n");
-        for (what, which) in self.origin.iter().flat_map(Origin::rows) {
-            let which = Escaped(&which);
-            if what == "Command" {
-                writeln!(html, "<dt>{what}</dt><dd><code>{which}</code></dd>")?;
-            } else {
-                writeln!(html, "<dt>{what}</dt><dd>{which}</dd>")?;
+        // What was computed, not measured, has no place and day.
+        if let Some(origin) = &self.origin {
+            html.push_str("<section>\n<h2>Where and how</h2>\n<dl>\n");
+            for (what, which) in origin.rows() {
+                let which = Escaped(&which);
+                if what == "Command" {
+                    writeln!(html, "<dt>{what}</dt><dd><code>{which}</code></dd>")?;
+                } else {
+                    writeln!(html, "<dt>{what}</dt><dd>{which}</dd>")?;
+                }
             }
+            html.push_str("</dl>\n</section>\n");
         }
-        html.push_str("</dl>\n</section>\n</main>\n</body>\n</html>");
+        html.push_str("</main>\n</body>\n</html>");
         Ok(())
     }
 }

@@ -19,6 +19,11 @@ impl Colour {
         Self { light, dark }
     }
 
+    /// On light ground.
+    pub const fn light(&self) -> (u8, u8, u8) {
+        self.light
+    }
+
     /// What plotters draws with.
     pub const fn drawn(&self) -> RGBColor {
         RGBColor(self.light.0, self.light.1, self.light.2)
@@ -103,25 +108,35 @@ section,.figures li{break-inside:avoid}section{border:0;padding:8px 0}
 /// The whole style sheet.
 pub fn sheet() -> String {
     let mut sheet = SHEET.to_owned();
-    let hex = |(r, g, b): (u8, u8, u8)| format!("#{r:02X}{g:02X}{b:02X}");
     // Writing to a String cannot fail.
     for (at, colour) in SERIES.iter().enumerate() {
         let _ = writeln!(sheet, ".s{at}{{background:{}}}", hex(colour.light));
     }
-    // Paper is light, whatever the screen was.
-    sheet.push_str("@media screen and (prefers-color-scheme:dark){\n");
-    sheet.push_str(
-        ":root{--ground:#0B1120;--card:#131B2C;--ink:#E2E8F0;--dim:#94A3B8;--line:#263145;--mark:#60A5FA}\n",
-    );
+    let mut dark =
+        ":root{--ground:#0B1120;--card:#131B2C;--ink:#E2E8F0;--dim:#94A3B8;--line:#263145;--mark:#60A5FA}\n"
+            .to_owned();
     for (at, colour) in SERIES.iter().enumerate() {
-        let _ = writeln!(sheet, ".s{at}{{background:{}}}", hex(colour.dark));
+        let _ = writeln!(dark, ".s{at}{{background:{}}}", hex(colour.dark));
     }
+    sheet.push_str(&dark_drawing(&dark));
+    sheet
+}
+
+/// The rules that hold in the dark: `rules`, and those for what plotters draws.
+pub fn dark_drawing(rules: &str) -> String {
+    // Paper is light, whatever the screen was.
+    let mut sheet = format!("@media screen and (prefers-color-scheme:dark){{\n{rules}");
     for Colour { light, dark } in SERIES.iter().chain([&INK, &GRID]) {
         let (light, dark) = (hex(*light), hex(*dark));
         let _ = writeln!(sheet, "[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}");
     }
     sheet.push_str("}\n");
     sheet
+}
+
+/// A colour as HTML and SVG write it.
+pub fn hex((r, g, b): (u8, u8, u8)) -> String {
+    format!("#{r:02X}{g:02X}{b:02X}")
 }
 
 #[cfg(test)]

@@ -36,7 +36,8 @@ pub enum Width {
 }
 
 impl Width {
-    const fn px(self) -> u32 {
+    /// Its width in px.
+    pub const fn px(self) -> u32 {
         match self {
             Self::Wide => 726,
             Self::Narrow => 340,
