@@ -137,9 +137,9 @@ fn at_best(inputs: &Inputs, limits: &[Limit], binding: &[Resource]) -> Changed {
         }
     }
     let others: Vec<_> = limits.iter().filter(|limit| !binding.contains(&limit.resource)).cloned().collect();
-    let next = capacity::binding(&others).map_or_else(String::new, |next| format!(": {next} bind then"));
+    let next = capacity::binding(&others).map_or_else(String::new, |next| format!(": then {}", next.binds()));
     let names: Vec<_> = binding.iter().map(Resource::to_string).collect();
-    (changed, format!("any amount more of {}{next}", names.join(" and ")))
+    (changed, format!("unlimited {}{next}", names.join(" and ")))
 }
 
 /// Fewer connections, or smaller ones.
@@ -256,7 +256,7 @@ mod tests {
             told(&inputs),
             [
                 "12: 28.7 GiB of memory per node instead of 28 GiB",
-                "9: any amount more of memory: descriptors bind then",
+                "9: unlimited memory: then descriptors bind",
                 "9: 4,054 B per connection, which an idle one takes here, instead of 20 KiB",
                 "9: 1 session per user instead of 1.5",
             ]

@@ -59,6 +59,14 @@ impl Resource {
         }
     }
 
+    /// That it decides, as a sentence: `memory binds`, `descriptors bind`.
+    pub fn binds(self) -> String {
+        match self {
+            Self::Memory | Self::Egress => format!("{self} binds"),
+            Self::Descriptors | Self::Deliveries => format!("{self} bind"),
+        }
+    }
+
     /// What it limits.
     pub fn unit(self) -> &'static str {
         if self.is_of_writes() { "writes/s" } else { "connections" }
@@ -73,6 +81,13 @@ impl Display for Resource {
             Self::Deliveries => "deliveries",
             Self::Egress => "egress",
         })
+    }
+}
+
+impl Limit {
+    /// The same limit for another demand.
+    pub(super) fn with(&self, demand: Option<u128>) -> Self {
+        Self { demand, nodes: demand.map(|demand| demand.div_ceil(self.per_node)), ..self.clone() }
     }
 }
 
@@ -121,9 +136,9 @@ pub(super) fn limits(inputs: &Inputs, demand: &Demand) -> Result<Vec<Limit>, Ref
             let why = format!("{left} are left after headroom, and one takes {}", unit(of_one));
             return Err(Refusal::NotOne { resource, why });
         }
-        let demand = demand.of_resource(resource);
-        let nodes = demand.map(|demand| demand.div_ceil(per_node));
-        Ok(Limit { resource, per_node, without_headroom: amount / of_one, demand, nodes })
+        let limit =
+            Limit { resource, per_node, without_headroom: amount / of_one, demand: None, nodes: None };
+        Ok(limit.with(demand.of_resource(resource)))
     });
     limits.collect()
 }

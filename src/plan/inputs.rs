@@ -195,16 +195,23 @@ impl Inputs {
     pub(super) fn notes(&self, limits: &[Limit]) -> Vec<String> {
         let (load, node, fleet) = (&self.load, &self.node, &self.fleet);
         let mut notes = Vec::new();
-        for limit in limits.iter().filter(|limit| limit.demand.is_none()) {
-            let lacking = if limit.resource.is_of_writes() {
-                "--publishes-per-second with --room-sizes"
-            } else {
-                "--users"
-            };
-            notes.push(format!(
-                "{} meet no load: give {lacking} to have nodes counted by them",
-                limit.resource
-            ));
+        let has_limit = |of_writes| limits.iter().any(|limit| limit.resource.is_of_writes() == of_writes);
+        if load.users.is_some() && !has_limit(false) {
+            notes.push(
+                "nodes are not counted by connections: that needs --memory or --descriptors".to_owned(),
+            );
+        }
+        if load.publishes_per_second.is_some() && !has_limit(true) {
+            notes.push(
+                "nodes are not counted by writes: that needs --deliveries-per-second (the answer of `throng \
+                 bench ceiling`, or its file in --from) or --egress-gbit"
+                    .to_owned(),
+            );
+        }
+        let is_loaded = load.users.is_some() || !load.rooms.is_empty();
+        for limit in limits.iter().filter(|limit| is_loaded && limit.demand.is_none()) {
+            let lacking = if limit.resource.is_of_writes() { "--publishes-per-second" } else { "--users" };
+            notes.push(format!("nodes are not counted by {}: that needs {lacking}", limit.resource));
         }
         if limits.iter().any(|limit| limit.demand.is_some()) {
             if fleet.headroom == Decimal::ZERO {

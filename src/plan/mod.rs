@@ -28,6 +28,8 @@ mod properties;
 
 use serde::Serialize;
 
+use quantity::ROOM_SIZE_MAX;
+
 pub use advice::Change;
 pub use capacity::{Limit, Resource};
 pub use decimal::Decimal;
@@ -92,14 +94,26 @@ impl Plan {
         same.min_by_key(|limit| limit.per_node)
     }
 
-    /// Nodes that each resource needs if all publishes went to rooms of `room_size`, in the order of
-    /// [`Plan::limits`]; absent for a resource without a load.
-    pub fn nodes_at(&self, room_size: u64) -> Vec<Option<u128>> {
+    /// The limits if all publishes went to rooms of `room_size`, with the demands and nodes of that.
+    pub fn limits_at(&self, room_size: u64) -> Vec<Limit> {
         let mut inputs = self.inputs.clone();
         inputs.load.rooms = vec![RoomShare::all(room_size)];
         let demand = Demand::of(&inputs.load);
-        let nodes =
-            |limit: &Limit| demand.of_resource(limit.resource).map(|demand| demand.div_ceil(limit.per_node));
-        self.limits.iter().map(nodes).collect()
+        self.limits.iter().map(|limit| limit.with(demand.of_resource(limit.resource))).collect()
+    }
+
+    /// The largest room size for which a resource of connections decides, with that resource, and the
+    /// resource of writes that decides from there on. Either is absent if there is no such size.
+    pub fn turn(&self) -> (Option<(u64, Resource)>, Option<Resource>) {
+        let binding = |size| capacity::binding(&self.limits_at(size));
+        let is_of_connections = |size| binding(size).filter(|resource| !resource.is_of_writes());
+        // Connections stay the same and writes grow with the rooms, so there is one turn at most.
+        let (mut low, mut high) = (0, ROOM_SIZE_MAX + 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if is_of_connections(middle).is_some() { low = middle } else { high = middle }
+        }
+        let by_connections = Some(low).filter(|low| *low > 0).and_then(|low| Some((low, binding(low)?)));
+        (by_connections, Some(high).filter(|high| *high <= ROOM_SIZE_MAX).and_then(binding))
     }
 }

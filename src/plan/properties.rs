@@ -3,8 +3,10 @@
 use proptest::option;
 use proptest::prelude::*;
 
+use super::capacity::binding;
 use super::decimal::MILLION;
-use super::{Decimal, Fleet, Inputs, Load, Node, Plan, RoomShare};
+use super::quantity::ROOM_SIZE_MAX;
+use super::{Decimal, Fleet, Inputs, Load, Node, Plan, Resource, RoomShare};
 
 /// From 1 to `max`, small and large numbers alike often.
 fn up_to(max: u64) -> impl Strategy<Value = u64> {
@@ -119,10 +121,25 @@ proptest! {
     }
 
     #[test]
-    fn larger_rooms_never_need_fewer_nodes(inputs in inputs(), size in 1..1_000_000_000_u64) {
+    fn larger_rooms_never_need_fewer_nodes(inputs in inputs(), size in 1..ROOM_SIZE_MAX) {
         let Ok(plan) = Plan::new(inputs) else { return Ok(()) };
-        let (small, large) = (plan.nodes_at(size), plan.nodes_at(size + 1));
-        prop_assert!(small.iter().zip(&large).all(|(small, large)| small <= large), "{small:?} {large:?}");
+        for (small, large) in plan.limits_at(size).iter().zip(&plan.limits_at(size + 1)) {
+            prop_assert!(small.nodes <= large.nodes, "{small:?} {large:?}");
+        }
+    }
+
+    #[test]
+    fn connections_decide_up_to_the_turn_and_writes_from_there(inputs in inputs(), size in up_to(ROOM_SIZE_MAX)) {
+        let Ok(plan) = Plan::new(inputs) else { return Ok(()) };
+        let (by_connections, by_writes) = plan.turn();
+        let turn = by_connections.map_or(0, |(size, _)| size);
+        let binding = binding(&plan.limits_at(size));
+        if size <= turn {
+            prop_assert_eq!(binding, by_connections.map(|(_, resource)| resource));
+        } else if binding.is_some() {
+            prop_assert!(binding.is_some_and(Resource::is_of_writes));
+            prop_assert!(by_writes.is_some() || plan.inputs.load.excludes_sender && turn == 0);
+        }
     }
 }
 

@@ -52,8 +52,10 @@ pub const SESSIONS_PER_USER: Quantity =
 /// Publishes per second over all rooms.
 pub const PUBLISHES_PER_SECOND: Quantity =
     decimal("--publishes-per-second", Unit::Count, 1, 1_000_000_000 * MILLION, "2000 or 0.5");
+/// Most members of a room.
+pub const ROOM_SIZE_MAX: u64 = 1_000_000_000;
 /// Members of a room.
-pub const ROOM_SIZE: Quantity = whole("--room-sizes", Unit::Count, 1, 1_000_000_000, "150");
+pub const ROOM_SIZE: Quantity = whole("--room-sizes", Unit::Count, 1, ROOM_SIZE_MAX, "150");
 /// Share of the publishes that go to rooms of a size.
 pub const ROOM_SHARE: Quantity = decimal("--room-sizes", Unit::Fraction, 1, MILLION, "0.7 or 70%");
 /// Fraction of the members that are connected.

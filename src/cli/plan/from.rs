@@ -113,7 +113,10 @@ pub(super) fn take(
             notes.push(format!("{} counts as given, not the {figure} of {name}", option.option));
             continue;
         }
-        notes.push(format!("{} {figure} is from {name}: {}", option.option, told.join("; ")));
+        let mut told = told.into_iter();
+        let origin = told.next().unwrap_or_default();
+        notes.push(format!("{} {figure} is from {name}: {origin}", option.option));
+        notes.extend(told);
         match report {
             Report::Ceiling(_) => inputs.node.deliveries_per_second = Some(value),
             Report::Idle(_) => inputs.node.bytes_per_connection = value,
@@ -159,7 +162,7 @@ impl Ceiling {
         })
     }
 
-    /// What it was measured with, and how that is not what is planned.
+    /// What it was measured with, first, and how that is not what is planned.
     fn told(&self, inputs: &Inputs) -> Vec<String> {
         let (rooms, members) = (grouped(self.rooms.into()), grouped(self.members_per_room.into()));
         let mut told = vec![format!(
@@ -170,15 +173,15 @@ impl Ceiling {
         )];
         if ["generator", "machine", "others"].contains(&self.bottleneck.as_str()) {
             told.push(
-                "the load generator or something else took its share of that machine, so a node may do more"
-                    .to_owned(),
+                "the load generator or something else took its share of the machine of that ceiling: a node may do more".to_owned(),
             );
         }
         if let Some(mean) = inputs.load.mean_room_size()
             && are_far(mean.rounded(), self.members_per_room.into())
         {
             told.push(format!(
-                "a delivery costs more in small rooms than in large ones: measure with --members {}, as planned",
+                "that ceiling is of rooms of {members}, and a delivery costs more in smaller ones, less in larger: \
+                 measure with --members {}, as planned",
                 mean.rounded()
             ));
         }
@@ -186,7 +189,8 @@ impl Ceiling {
             && u128::from(message_bytes) > FAR * u128::from(self.payload_bytes) + 64
         {
             told.push(format!(
-                "larger messages cost more: measure with --payload-bytes {message_bytes}, as planned"
+                "that ceiling is of smaller messages, and larger ones cost more: measure with --payload-bytes \
+                 {message_bytes}, as planned"
             ));
         }
         told

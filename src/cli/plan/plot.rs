@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::plan::text::{counted, grouped};
 
 /// Room sizes to compute in each decade: close enough that the steps of whole nodes look like steps.
-const SIZES_PER_DECADE: u32 = 60;
+const SIZES_PER_DECADE: u32 = 40;
 /// The largest room size of the plot is at least this.
 const LARGEST_MIN: u64 = 10_000;
 /// And so many times the largest that is planned.
@@ -58,20 +58,19 @@ fn draw(plan: &Plan) -> Result<Plot, NotDrawn> {
         return Err(lacks("a limit of a node, such as --deliveries-per-second"));
     }
     let sizes = sizes(plan);
-    let nodes: Vec<_> = sizes.iter().map(|size| plan.nodes_at(*size)).collect();
+    let limits: Vec<_> = sizes.iter().map(|size| plan.limits_at(*size)).collect();
     let mut series = Vec::new();
     for (at, limit) in plan.limits.iter().enumerate().filter(|(_, limit)| limit.demand.is_some()) {
         let binds = if plan.binding == Some(limit.resource) { " (binds this plan)" } else { "" };
-        let points = sizes.iter().zip(&nodes).filter_map(|(size, nodes)| {
-            let nodes = nodes[at].filter(|nodes| *nodes > 0)?;
-            Some((*size as f64, nodes as f64))
-        });
-        series.push(Series::new(format!("by {}{binds}", limit.resource), points.collect()));
+        let nodes = limits.iter().map(|limits| limits[at].nodes);
+        series.push(Series::new(format!("by {}{binds}", limit.resource), steps(&sizes, nodes)));
     }
     if let Some((needed, mean)) = here(plan) {
         let name = format!("this plan: {} for rooms of {mean}", counted(needed, "node"));
         series.push(Series::new(name, vec![(mean.rounded() as f64, needed as f64)]));
     }
+    let most = limits.iter().map(|limits| limits.iter().filter_map(|limit| limit.nodes).max());
+    series.push(Series::band("needed: the highest line", steps(&sizes, most)));
     Ok(Plot::Lines {
         x: "members of a room".to_owned(),
         x_scale: Scale::Log,
@@ -79,6 +78,19 @@ fn draw(plan: &Plan) -> Result<Plot, NotDrawn> {
         y_scale: Scale::Log,
         series,
     })
+}
+
+/// `nodes` over `sizes` with upright steps. What needs no node needs one that is there.
+fn steps(sizes: &[u64], nodes: impl Iterator<Item = Option<u128>>) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for (size, nodes) in sizes.iter().zip(nodes) {
+        let point = (*size as f64, nodes.unwrap_or(0).max(1) as f64);
+        if let Some(last) = points.last().filter(|last| last.1 != point.1) {
+            points.push((point.0, last.1));
+        }
+        points.push(point);
+    }
+    points
 }
 
 /// Where the plan stands: its nodes and its mean room size.
@@ -99,11 +111,18 @@ fn sizes(plan: &Plan) -> Vec<u64> {
 
 /// How to read the plot.
 fn reading(plan: &Plan) -> String {
-    let load = &plan.inputs.load;
-    let rate = load.publishes_per_second.map_or_else(String::new, |rate| rate.to_string());
+    let rate = plan.inputs.load.publishes_per_second.map_or_else(String::new, |rate| rate.to_string());
+    let connections = plan.demand.connections;
     let connections =
-        plan.demand.connections.map_or_else(String::new, |count| format!(", {} connections", grouped(count)));
-    format!("{rate} publishes per second{connections}, without redundancy; the highest line decides.")
+        connections.map_or_else(String::new, |count| format!(", {} connections", grouped(count)));
+    let turn = match plan.turn() {
+        (Some((size, first)), Some(then)) => {
+            format!("Up to rooms of {} {}, from there {}.", grouped(size.into()), first.binds(), then.binds())
+        }
+        (Some((_, only)), None) | (None, Some(only)) => format!("For rooms of any size {}.", only.binds()),
+        (None, None) => String::new(),
+    };
+    format!("{rate} publishes per second{connections}, without redundancy. {turn}")
 }
 
 fn page(plan: &Plan, plot: Plot) -> Page {

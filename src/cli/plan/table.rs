@@ -94,7 +94,7 @@ fn name(plan: &Plan, resource: Resource) -> String {
 fn node(plan: &Plan) -> Table {
     let mut table = Table::default();
     if plan.inputs.fleet.headroom > Decimal::ZERO && !plan.limits.is_empty() {
-        table.row("kept free of everything below", plan.inputs.fleet.headroom.to_string());
+        table.row("headroom, already taken off below", plan.inputs.fleet.headroom.to_string());
     }
     for limit in &plan.limits {
         row(&mut table, &name(plan, limit.resource), Some(limit.per_node));
@@ -103,7 +103,7 @@ fn node(plan: &Plan) -> Table {
         let several =
             plan.limits.iter().filter(|limit| limit.resource.is_of_writes() == of_writes).count() > 1;
         if let Some(limit) = plan.node_limit(of_writes).filter(|_| several) {
-            let what = format!("so a node takes, by its {}: {}", limit.resource, limit.resource.unit());
+            let what = format!("so a node takes ({}): {}", limit.resource.binds(), limit.resource.unit());
             row(&mut table, &what, Some(limit.per_node));
         }
     }
@@ -147,7 +147,7 @@ fn share(plan: &Plan) -> Table {
     row(&mut table, "writes per second", share.writes_per_second);
     row_gbit(&mut table, "egress (Gbit/s)", share.egress_bytes_per_second);
     let survive = plan.inputs.fleet.survive;
-    let failed = format!("once {} failed", counted(u128::from(survive), "node"));
+    let failed = format!("with {} failed", counted(u128::from(survive), "node"));
     row(&mut table, &format!("connections {failed}"), share.connections_after_failures);
     row(&mut table, &format!("writes per second {failed}"), share.writes_per_second_after_failures);
     table

@@ -14,8 +14,6 @@ use super::svg::{Width, svg as drawing};
 const MARGIN_PX: usize = 24;
 /// Height of a line of small text, in px.
 const LINE_PX: usize = 20;
-/// Room for a character of small text, in px: an estimate, as no font is loaded.
-const CHARACTER_PX: f64 = 6.8;
 /// Room for the square before a name of the legend, and for the gap after the name.
 const KEY_PX: usize = 18 + 16;
 
@@ -35,7 +33,7 @@ pub fn svg(title: &str, reading: &str, plot: &Plot) -> String {
     };
     let mut top = MARGIN_PX + 16;
     text("title", MARGIN_PX, top, title);
-    for line in lines(reading, (inner_px as f64 / CHARACTER_PX) as usize) {
+    for line in lines(reading, inner_px) {
         top += LINE_PX;
         text("dim", MARGIN_PX, top, &line);
     }
@@ -44,7 +42,7 @@ pub fn svg(title: &str, reading: &str, plot: &Plot) -> String {
     let names = plot.names();
     let mut keys = String::new();
     for (at, name) in names.iter().enumerate().filter(|_| names.len() > 1) {
-        let name_px = (name.chars().count() as f64 * CHARACTER_PX) as usize + KEY_PX;
+        let name_px = text_px(name) + KEY_PX;
         if left > MARGIN_PX && left + name_px > MARGIN_PX + inner_px {
             (left, top) = (MARGIN_PX, top + LINE_PX);
         }
@@ -87,12 +85,22 @@ fn height_px(drawn: &str) -> usize {
     height.and_then(|(height, _)| height.parse().ok()).unwrap_or(0)
 }
 
-/// `text` in lines of at most `characters_max`, broken between words.
-fn lines(text: &str, characters_max: usize) -> Vec<String> {
+/// Room for small `text` in px: an estimate, as no font is loaded.
+fn text_px(text: &str) -> usize {
+    let tenths = text.chars().map(|character| match character {
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ':' | '(' | ')' | ' ' | '1' => 50,
+        'm' | 'w' | 'M' | 'W' => 120,
+        _ => 78,
+    });
+    tenths.sum::<usize>() / 10
+}
+
+/// `text` in lines of at most `width_px`, broken between words.
+fn lines(text: &str, width_px: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= characters_max => {
+            Some(line) if text_px(line) + text_px(" ") + text_px(word) <= width_px => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -143,7 +151,7 @@ mod tests {
 
     #[test]
     fn sentences_break_between_words() {
-        assert_eq!(lines("one two three", 7), ["one two", "three"]);
-        assert_eq!(lines("enormous a", 3), ["enormous", "a"]);
+        assert_eq!(lines("one two three", 60), ["one two", "three"]);
+        assert_eq!(lines("enormous a", 20), ["enormous", "a"]);
     }
 }

@@ -33,12 +33,20 @@ pub struct Series {
     pub name: String,
     /// x and y.
     pub points: Vec<(f64, f64)>,
+    /// Drawn as a broad pale band, which other lines run in: what is to be seen first.
+    #[serde(skip)]
+    pub is_band: bool,
 }
 
 impl Series {
     /// A series.
     pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
-        Self { name: name.into(), points }
+        Self { name: name.into(), points, is_band: false }
+    }
+
+    /// A series that is a band under or over lines.
+    pub fn band(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { is_band: true, ..Self::new(name, points) }
     }
 
     /// The distribution of `values` as quantiles and values, for [`Plot::Percentiles`].

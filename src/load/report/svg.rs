@@ -23,6 +23,8 @@ const CHARACTER_PX: u32 = 7;
 const BAR_PX: u32 = 58;
 /// Room for the labels of the x axis.
 const LABELS_PX: u32 = 26;
+/// Breadth of a band.
+const BAND_PX: u32 = 10;
 /// Series with at most so many points have them marked.
 const MARKED_MAX: usize = 24;
 
@@ -156,11 +158,18 @@ fn draw_series(canvas: &Canvas<'_>, series: &[Series], scales: (Scale, Scale), w
     draw_mesh(&mut chart, true)?;
     // Areas over one another would mix their colours; and on a log scale an area means nothing.
     let has_area = series.len() == 1 && scales.1 == Scale::Linear;
-    for (at, series) in series.iter().enumerate() {
+    // A band first, whatever its place, so that it does not tint the lines that run in it.
+    let (bands, lines): (Vec<_>, Vec<_>) = series.iter().enumerate().partition(|(_, series)| series.is_band);
+    for (at, series) in bands.into_iter().chain(lines) {
         let colour = SERIES[at % SERIES.len()].drawn();
         let points: Vec<(f64, f64)> =
             series.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        draw_line(&mut chart, &points, colour, has_area.then_some(floor))?;
+        if series.is_band {
+            let pale = colour.mix(0.22).stroke_width(BAND_PX);
+            chart.draw_series(LineSeries::new(points, pale))?;
+        } else {
+            draw_line(&mut chart, &points, colour, has_area.then_some(floor))?;
+        }
     }
     canvas.present()
 }
@@ -177,7 +186,9 @@ fn draw_line(
     chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
     // Corners of steps, of which two share an x, are no measured points.
     if points.len() <= MARKED_MAX && points.is_sorted_by(|one, next| one.0 < next.0) {
-        chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, colour.filled())))?;
+        // One alone is all there is to see of its series.
+        let radius = if points.len() == 1 { 6 } else { 3 };
+        chart.draw_series(points.iter().map(|point| Circle::new(*point, radius, colour.filled())))?;
     }
     Ok(())
 }
@@ -203,6 +214,24 @@ mod tests {
         assert_eq!(text.matches("<svg").count(), text.matches("</svg>").count());
         assert!(text.contains("<polygon") && text.contains("<polyline") && text.contains("<circle"));
         assert!(text.contains(">\n200\n<") && text.contains(">\n10\n<"), "{text}");
+    }
+
+    #[test]
+    fn a_band_is_broad_and_pale_and_a_single_point_is_large() {
+        let series = vec![
+            Series::band("needed", vec![(1.0, 1.0), (10.0, 5.0)]),
+            Series::new("here", vec![(5.0, 3.0)]),
+        ];
+        let plot = Plot::Lines {
+            x: String::new(),
+            x_scale: Scale::Log,
+            y: String::new(),
+            y_scale: Scale::Log,
+            series,
+        };
+        let text = svg(&plot, Width::Wide);
+        assert!(text.contains("opacity=\"0.22\" stroke=\"#2563EB\" stroke-width=\"10\""), "{text}");
+        assert!(text.contains("r=\"6\"") && !text.contains("r=\"3\""), "{text}");
     }
 
     #[test]
