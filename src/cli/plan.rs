@@ -116,6 +116,9 @@ pub(super) struct Args {
     plot: Option<PathBuf>,
 }
 
+// The help and docs/PLANNING.md name this default.
+const _: () = assert!(KERNEL_BYTES_PER_CONNECTION + USER_BYTES_PER_CONNECTION == 4_054);
+
 fn whole(quantity: Quantity) -> impl Fn(&str) -> Result<u64, String> + Clone {
     move |text: &str| quantity.parse_whole(text)
 }

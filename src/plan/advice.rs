@@ -35,14 +35,13 @@ pub(super) fn changes(
     let binding: Vec<_> = binding.collect();
     let mut found = Vec::new();
     if needed > 1 {
-        found.push(larger_nodes(inputs, limits, needed - 1));
-        found.extend(
-            nodes
-                .given
-                .and_then(|given| enough_for(inputs, u128::from(given)))
-                .filter(|target| *target < needed - 1)
-                .map(|target| larger_nodes(inputs, limits, target)),
-        );
+        // One fewer, half as many, and as many as there are.
+        let given = nodes.given.and_then(|given| enough_for(inputs, u128::from(given)));
+        let mut targets = vec![needed - 1, needed.div_ceil(2)];
+        targets.extend(given.filter(|target| *target < needed));
+        targets.sort_by(|one, other| other.cmp(one));
+        targets.dedup();
+        found.extend(targets.into_iter().map(|target| larger_nodes(inputs, limits, target)));
         found.push(at_best(inputs, limits, &binding));
         found.extend(lighter_connections(inputs, &binding));
         found.extend(fewer_writes(inputs, demand, &binding));
@@ -256,6 +255,8 @@ mod tests {
             told(&inputs),
             [
                 "12: 28.7 GiB of memory per node instead of 28 GiB",
+                "7: 49.1 GiB of memory per node instead of 28 GiB and 2,571,429 descriptors per node instead of \
+                 2,000,000",
                 "9: unlimited memory: then descriptors bind",
                 "9: 4,054 B per connection, which an idle one takes here, instead of 20 KiB",
                 "9: 1 session per user instead of 1.5",
@@ -312,6 +313,7 @@ mod tests {
         inputs.fleet.headroom = decimal("0.5");
         let told = told(&inputs);
         assert_eq!(told[0], "5: 48,000 deliveries per second and node instead of 40,000");
+        assert_eq!(told[1], "3: 80,000 deliveries per second and node instead of 40,000");
         assert_eq!(told.last().unwrap(), "3: no headroom, by which the first spike is too much");
     }
 
