@@ -72,16 +72,15 @@ fn node() -> impl Strategy<Value = Node> {
 }
 
 fn inputs() -> impl Strategy<Value = Inputs> {
-    let fleet = (
-        decimals(0, 999_999),
-        0..=1_000_000_u64,
-        decimals(1_000_000, 100_000_000),
-        option::of(up_to(1_000_000_000)),
-    );
+    let survive = prop_oneof![0..3_u64, 0..=1_000_000_u64];
+    let headroom = prop_oneof![decimals(0, 500_000), decimals(0, 999_999)];
+    // Contradictory ones have tests of their own.
+    let nodes = option::of(up_to(999_000_000));
+    let fleet = (headroom, survive, decimals(1_000_000, 100_000_000), nodes);
     (load(), node(), fleet).prop_map(|(load, node, (headroom, survive, redundancy, nodes))| Inputs {
         load,
         node,
-        fleet: Fleet { headroom, survive, redundancy, nodes },
+        fleet: Fleet { headroom, survive, redundancy, nodes: nodes.map(|nodes| nodes + survive) },
     })
 }
 
