@@ -140,3 +140,63 @@ fn names_in_presence_are_escaped() {
     let listed = presence(&mut client, "room");
     assert_eq!(listed[client.id()]["user"], user);
 }
+
+/// Members of `room`, with joins and leaves told once they lasted for `debounce_ms`.
+fn debounced(debounce_ms: u32) -> Server {
+    Server::with_shards(
+        &format!(
+            "[channel.without_namespace]\npresence = true\njoin_leave = true\nforce_push_join_leave = true\n\
+             join_leave_debounce_ms = {debounce_ms}"
+        ),
+        2,
+    )
+}
+
+/// What the next pushes to `client` say, up to the publication of `last`: who came, who left.
+fn comings(client: &mut Client, last: &str) -> Vec<(&'static str, String)> {
+    let mut told = Vec::new();
+    loop {
+        let push = client.receive()["push"].take();
+        if push["pub"]["data"] == last {
+            return told;
+        }
+        let kind = if push.get("join").is_some() { "join" } else { "leave" };
+        told.push((kind, push[kind]["info"]["client"].as_str().unwrap().to_owned()));
+    }
+}
+
+#[test]
+fn who_bounces_within_the_debounce_is_not_told_of_and_counts_are_right_at_once() {
+    let server = debounced(60_000);
+    let mut ann = server.client();
+    ann.subscribe("room");
+    let mut bob = server.client();
+    for _ in 0..20 {
+        bob.subscribe("room");
+        assert_eq!(stats(&mut ann, "room").0, 2);
+        bob.unsubscribe("room");
+        assert_eq!(stats(&mut ann, "room").0, 1);
+    }
+    bob.publish("room", json!("end"));
+    assert!(comings(&mut ann, "end").is_empty());
+}
+
+#[test]
+fn who_stays_or_stays_away_is_told_of_once() {
+    let server = debounced(100);
+    let mut ann = server.client();
+    ann.subscribe("room");
+    let mut bob = server.client();
+    bob.subscribe("room");
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let push = ann.receive()["push"].take();
+        told.push(push["join"]["info"]["client"].as_str().unwrap().to_owned());
+    }
+    assert!(told.contains(&ann.id().to_owned()) && told.contains(&bob.id().to_owned()), "{told:?}");
+    let bob_id = bob.id().to_owned();
+    drop(bob);
+    assert_eq!(ann.receive()["push"]["leave"]["info"]["client"], bob_id);
+    server.client().publish("room", json!("end"));
+    assert!(comings(&mut ann, "end").is_empty());
+}

@@ -18,6 +18,8 @@ pub struct NamespaceOptions {
     pub join_leave: bool,
     /// With `join_leave`: every member is told, asked or not.
     pub force_push_join_leave: bool,
+    /// Time that a join or leave has to last before it is told; 0 tells each at once.
+    pub join_leave_debounce_ms: u32,
     /// A publisher that is a member does not get its own message.
     pub exclude_sender: bool,
     /// Authenticated clients may subscribe without a subscription token.
@@ -128,6 +130,7 @@ impl Default for NamespaceOptions {
             presence: false,
             join_leave: false,
             force_push_join_leave: false,
+            join_leave_debounce_ms: 0,
             exclude_sender: false,
             allow_subscribe_for_client: false,
             allow_subscribe_for_anonymous: false,

@@ -81,11 +81,7 @@ impl Rooms {
         if !is_set {
             self.beats.push((room, beat_ms));
         }
-        self.set_beat_alarm(io);
-    }
-
-    fn set_beat_alarm(&self, io: &mut Io<Peer>) {
-        io.set_alarm(self.beats.iter().map(|(_, at_ms)| *at_ms).min());
+        self.set_alarm(io);
     }
 
     /// Sends what is due.
@@ -95,7 +91,6 @@ impl Rooms {
         for (room, _) in due {
             self.send_held(io, room);
         }
-        self.set_beat_alarm(io);
     }
 
     /// Sends what is held of `room`.

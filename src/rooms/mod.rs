@@ -13,6 +13,7 @@
 //!   the shard's events: what came before is in what it was told, what comes later it is sent.
 
 mod batch;
+mod comings;
 mod connect;
 mod connecting;
 mod event;
@@ -45,6 +46,7 @@ use crate::store::committer;
 use crate::wire::{Data, OpCode, Request, upgrade};
 
 use batch::Batches;
+use comings::Comings;
 use feed::Held;
 use peer::{CONNECTED, PING_FRAMES, REFUSED};
 use pending::Pending;
@@ -87,6 +89,7 @@ pub struct Rooms {
     pending: Pending,
     walk: Walk,
     trailing: Trailing,
+    comings: Comings,
     /// What rooms in feed mode have got since their last beat.
     held: HashMap<RoomId, Held>,
     /// When each of them has its next beat.
@@ -120,6 +123,7 @@ impl Rooms {
             pending: Pending::default(),
             walk: Walk::default(),
             trailing: Trailing::default(),
+            comings: Comings::default(),
             held: HashMap::new(),
             beats: Vec::new(),
             publishes: Buckets::default(),
@@ -219,6 +223,12 @@ impl Rooms {
         false
     }
 
+    /// Has the alarm go off when a beat or a telling is due.
+    fn set_alarm(&self, io: &mut Io<Peer>) {
+        let beats = self.beats.iter().map(|(_, at_ms)| *at_ms);
+        io.set_alarm(beats.chain(self.comings.due_ms()).min());
+    }
+
     fn client_id(&self, connection: ConnectionId) -> ClientId {
         self.shared.client_id(self.links.me(), connection)
     }
@@ -305,6 +315,8 @@ impl Service for Rooms {
 
     fn alarm(&mut self, io: &mut Io<Peer>) {
         self.beat(io);
+        self.tell_comings(io);
+        self.set_alarm(io);
     }
 
     fn event(&mut self, io: &mut Io<Peer>, event: Event) {

@@ -13,7 +13,7 @@ use crate::rooms::peer::{Detail, Subscription};
 use crate::rooms::pending::What;
 use crate::rooms::shared::Allowed;
 use crate::rooms::stream::{Asks, Follows, follows};
-use crate::rooms::{Audience, Failure, Peer, Reply, Rooms, TEXT, client_info};
+use crate::rooms::{Failure, Peer, Reply, Rooms, TEXT, client_info};
 use crate::shard::Io;
 use crate::store::{Ask, Position, Request, Since};
 
@@ -330,12 +330,12 @@ impl Rooms {
             room.census().enter(io.peer(key).identity());
         }
         self.judge_feed(io, &room);
-        if join.announces && !room.is_feed() {
+        if join.announces {
             self.scratch.clear();
             let peer = io.peer(key);
             let chan_info = peer.detail(index).and_then(|detail| detail.chan_info.as_deref());
             push::join(&mut self.scratch, &room.quoted, &client_info(peer, client, chan_info));
-            self.push(io, &room, Audience::JoinLeave, None);
+            self.tell_coming(io, &room, io.id(key), true);
         }
     }
 
@@ -384,8 +384,8 @@ impl Rooms {
             self.shared.directory.leave(&closed, self.links.me());
         }
         self.judge_feed(io, &room);
-        if announces && !room.is_feed() {
-            self.push(io, &room, Audience::JoinLeave, None);
+        if announces {
+            self.tell_coming(io, &room, io.id(key), false);
         }
     }
 

@@ -144,6 +144,7 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         publishes_per_second: _,
         data_bytes_max: _,
         slow,
+        join_leave_debounce_ms,
         member_cap,
         over_cap,
         feed_interval_ms,
@@ -191,6 +192,7 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
             "force_recovery or allow_recovery",
             force_recovery || allow_recovery,
         ),
+        ("join_leave_debounce_ms", join_leave_debounce_ms > 0, "join_leave", join_leave),
         ("over_cap", over_cap != initial.over_cap, "member_cap", member_cap > 0),
         (
             "feed_interval_ms",

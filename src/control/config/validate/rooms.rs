@@ -16,8 +16,8 @@ static NAMESPACE_NAME: LazyLock<Regex> =
 /// Most publications of one room: above it a typing error is likelier than a wish.
 const HISTORY_SIZE_MAX: u32 = 1_000_000;
 
-/// Longest time between two beats: a message that comes a minute late is a mistake.
-const FEED_INTERVAL_MS_MAX: usize = 60_000;
+/// Longest time between two beats, and that a join has to last: what comes a minute late is a mistake.
+const INTERVAL_MS_MAX: usize = 60_000;
 
 /// Longest time that something is kept: 100 years, so that adding it to the time of day is safe.
 const HISTORY_TTL_MS_MAX: u64 = 100 * 365 * 24 * 3600 * 1000;
@@ -56,9 +56,11 @@ fn personal(config: &Config, names: &HashSet<&str>) -> Result<(), Failure> {
 
 fn options(table: &str, options: &NamespaceOptions) -> Result<(), Failure> {
     pattern(table, &options.channel_regex)?;
+    let debounce_ms = options.join_leave_debounce_ms as usize;
+    at_most(&format!("{table}.join_leave_debounce_ms"), debounce_ms, INTERVAL_MS_MAX)?;
     let interval_ms = options.feed_interval_ms as usize;
     at_least(&format!("{table}.feed_interval_ms"), interval_ms, 1)?;
-    at_most(&format!("{table}.feed_interval_ms"), interval_ms, FEED_INTERVAL_MS_MAX)?;
+    at_most(&format!("{table}.feed_interval_ms"), interval_ms, INTERVAL_MS_MAX)?;
     rate(&format!("{table}.publishes_per_second"), options.publishes_per_second)?;
     history(table, options)
 }
