@@ -48,11 +48,13 @@ pub struct NamespaceOptions {
     pub data_bytes_max: u32,
     /// What is done about a member that reads too slowly.
     pub slow: Slow,
+    /// Which publications replace those before them that were not delivered yet. Without history only.
+    pub conflate: Conflate,
     /// Members that a room may have before `over_cap` says what happens; 0 is no cap.
     pub member_cap: u32,
     /// What happens above `member_cap`.
     pub over_cap: OverCap,
-    /// Time between two beats of a room in feed mode.
+    /// Time between two beats of a room in feed mode, and of signals.
     pub feed_interval_ms: u32,
     /// Publications kept of each room; 0 turns history off.
     pub history_size: u32,
@@ -80,6 +82,17 @@ pub struct NamespaceOptions {
     pub allow_history_for_subscriber: bool,
     /// With one of the two above: anonymous clients too.
     pub allow_history_for_anonymous: bool,
+}
+
+/// Which publications replace those before them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Conflate {
+    /// None: each is delivered.
+    #[default]
+    None,
+    /// Those of the same user: the latest is delivered on the next beat, to members that are not behind.
+    User,
 }
 
 /// What happens when a room has as many members as it may.
@@ -145,6 +158,7 @@ impl Default for NamespaceOptions {
             publishes_per_second: 0,
             data_bytes_max: 0,
             slow: Slow::default(),
+            conflate: Conflate::default(),
             member_cap: 0,
             over_cap: OverCap::default(),
             feed_interval_ms: FEED_INTERVAL_MS,

@@ -18,6 +18,8 @@ pub enum Audience {
     Everyone,
     /// Those that want to be told who joins and leaves.
     JoinLeave,
+    /// Those for whom nothing waits.
+    Ready,
 }
 
 /// Who asked a presence question, and as which command.

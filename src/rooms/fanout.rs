@@ -104,6 +104,7 @@ impl Rooms {
             let is_meant = match kind.audience {
                 Audience::Everyone => !member.trails(),
                 Audience::JoinLeave => member.wants_join_leave(),
+                Audience::Ready => !io.has_backlog(member.key()),
             };
             let key = member.key();
             if is_meant && excluded != Some(key) && is_for(key) {
@@ -128,8 +129,8 @@ impl Rooms {
             let mut shared = None;
             let me = self.links.me();
             for shard in room.shards().filter(|shard| *shard != me) {
-                // Who joins and leaves is soft state; a publication was let in before it came here.
-                if kind.audience == Audience::JoinLeave && self.links.is_full(shard) {
+                // Who joins and leaves, and signals, are soft state; a publication was let in before it came here.
+                if kind.audience != Audience::Everyone && self.links.is_full(shard) {
                     io.stats().publishes_refused.add(messages.into());
                     continue;
                 }

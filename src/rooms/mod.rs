@@ -30,6 +30,7 @@ mod publish;
 mod remote;
 mod settings;
 mod shared;
+mod signals;
 mod stream;
 mod subscribe;
 mod trailing;
@@ -52,6 +53,7 @@ use peer::{CONNECTED, PING_FRAMES, REFUSED};
 use pending::Pending;
 use presence::Questions;
 use remote::Walk;
+use signals::Signals;
 use trailing::Trailing;
 
 pub use event::{Asker, Audience, Event, Missed, Part, Reply};
@@ -90,6 +92,7 @@ pub struct Rooms {
     walk: Walk,
     trailing: Trailing,
     comings: Comings,
+    signals: Signals,
     /// What rooms in feed mode have got since their last beat.
     held: HashMap<RoomId, Held>,
     /// When each of them has its next beat.
@@ -124,6 +127,7 @@ impl Rooms {
             walk: Walk::default(),
             trailing: Trailing::default(),
             comings: Comings::default(),
+            signals: Signals::default(),
             held: HashMap::new(),
             beats: Vec::new(),
             publishes: Buckets::default(),
@@ -223,10 +227,10 @@ impl Rooms {
         false
     }
 
-    /// Has the alarm go off when a beat or a telling is due.
+    /// Has the alarm go off when something that waits for its time is due.
     fn set_alarm(&self, io: &mut Io<Peer>) {
         let beats = self.beats.iter().map(|(_, at_ms)| *at_ms);
-        io.set_alarm(beats.chain(self.comings.due_ms()).min());
+        io.set_alarm(beats.chain(self.comings.due_ms()).chain(self.signals.due_ms()).min());
     }
 
     fn client_id(&self, connection: ConnectionId) -> ClientId {
@@ -316,6 +320,7 @@ impl Service for Rooms {
     fn alarm(&mut self, io: &mut Io<Peer>) {
         self.beat(io);
         self.tell_comings(io);
+        self.send_signals(io);
         self.set_alarm(io);
     }
 

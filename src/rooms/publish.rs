@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::conn::Key;
+use crate::hub::Conflate;
 use crate::protocol::request::PublishRequest;
 use crate::protocol::{EmptyReply, ErrorCode, push, reply};
 use crate::rooms::pending::What;
@@ -60,10 +61,15 @@ impl Rooms {
         }
         // Without members anywhere the message is accepted and reaches nobody.
         if let Some(room) = room {
-            let excluded = options.exclude_sender.then_some(key);
             self.scratch.clear();
             push::publication(&mut self.scratch, &room.quoted, &self.body, 0);
-            self.push(io, &room, Audience::Everyone, excluded);
+            match options.conflate {
+                Conflate::None => {
+                    let excluded = options.exclude_sender.then_some(key);
+                    self.push(io, &room, Audience::Everyone, excluded);
+                }
+                Conflate::User => self.signal(io, &room, key),
+            }
         }
         self.reply(io, |out| reply::empty(out, id, EmptyReply::Publish));
         Ok(())

@@ -212,6 +212,11 @@ fn values_that_cannot_be_are_refused() {
             "[channel.without_namespace]\npublishes_per_second = 1000001",
             "t.toml:2: `channel.without_namespace.publishes_per_second` is 1000001; needed: 1000000 at most",
         ),
+        (
+            "[channel.without_namespace]\nhistory_size = 1\nhistory_ttl = '1s'\nconflate = 'user'",
+            "t.toml:4: `channel.without_namespace.conflate` is \"user\" in rooms with a history; needed: no \
+             history_size and history_ttl, because what is replaced is not kept",
+        ),
         ("[client]\nchannel_limit = 0", "t.toml:2: `client.channel_limit` is 0; needed: 1 at least"),
         (
             "[client]\nstale_close_delay_ms = 0",

@@ -1,7 +1,7 @@
 //! Configurations that work but probably not as meant. None of them stops the server.
 
 use super::{Config, Token};
-use crate::hub::{NamespaceOptions, OverCap, RecoveryMode, Slow};
+use crate::hub::{Conflate, NamespaceOptions, OverCap, RecoveryMode, Slow};
 use crate::shard::settings::Origins;
 
 /// Shortest key that is as strong as the signature. Source: RFC 7518 §3.2, for HS256.
@@ -145,6 +145,7 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         data_bytes_max: _,
         slow,
         join_leave_debounce_ms,
+        conflate,
         member_cap,
         over_cap,
         feed_interval_ms,
@@ -197,8 +198,8 @@ fn warn_of_options(place: &str, options: &NamespaceOptions, warnings: &mut Vec<S
         (
             "feed_interval_ms",
             feed_interval_ms != initial.feed_interval_ms,
-            "over_cap = \"feed\"",
-            over_cap == OverCap::Feed,
+            "over_cap = \"feed\" or conflate = \"user\"",
+            over_cap == OverCap::Feed || conflate == Conflate::User,
         ),
         (
             "slow = \"recover\"",

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::super::{Config, duration_text};
 use super::{Failure, at_least, at_most, fail, rate};
-use crate::hub::NamespaceOptions;
+use crate::hub::{Conflate, NamespaceOptions};
 
 /// What a namespace may be called. Source: PROTOCOL.md 19.
 static NAMESPACE_NAME: LazyLock<Regex> =
@@ -56,6 +56,11 @@ fn personal(config: &Config, names: &HashSet<&str>) -> Result<(), Failure> {
 
 fn options(table: &str, options: &NamespaceOptions) -> Result<(), Failure> {
     pattern(table, &options.channel_regex)?;
+    if options.conflate == Conflate::User && options.retention().is_on() {
+        let key = format!("{table}.conflate");
+        let needed = "needed: no history_size and history_ttl, because what is replaced is not kept";
+        return fail(&key, format!("`{key}` is \"user\" in rooms with a history; {needed}"));
+    }
     let debounce_ms = options.join_leave_debounce_ms as usize;
     at_most(&format!("{table}.join_leave_debounce_ms"), debounce_ms, INTERVAL_MS_MAX)?;
     let interval_ms = options.feed_interval_ms as usize;
