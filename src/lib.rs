@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod conn;
 pub mod control;
+pub mod doctor;
 pub mod host;
 pub mod hub;
 pub mod limits;

@@ -8,3 +8,4 @@ pub mod listen;
 pub mod memory;
 pub mod processors;
 pub mod socket;
+pub mod tree;
