@@ -32,6 +32,9 @@ pub const CHANNEL_BYTES_MAX: usize = 255;
 /// Rooms one connection may be a member of, by default. Source: Centrifugo v6 `client.channel_limit`.
 pub const CHANNEL_LIMIT: usize = 128;
 
+/// Most shards one process may have: a shard is a thread with its own listeners and descriptors.
+pub const SHARDS_MAX: usize = 1024;
+
 /// Kernel memory of one idle connection on the server's side in bytes: TCP socket, socket inode,
 /// dentry, file, epoll item and wait entry. Source: /proc/slabinfo on Linux 6.18 (x86-64),
 /// 2,368 + 832 + 192 + 192 + 128 + 64 bytes; a thirty-second more for slabs that are not full.

@@ -5,10 +5,12 @@
 
 mod bench;
 mod check_config;
+mod doctor;
 mod logging;
 mod plan;
 mod serve;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +23,7 @@ use clap::{Parser, Subcommand};
 Start a server for this machine:      throng serve
 Start one with a configuration:       throng serve --config throng.toml
 Explain what a configuration does:    throng check-config throng.toml
+Say how many connections this box holds:  throng doctor
 Measure what idle connections cost:   throng bench idle --connections 15000
 Compute how many nodes a load takes:  throng plan --users 10M --memory 28GiB
 
@@ -34,6 +37,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     CheckConfig(check_config::Args),
+    Doctor(doctor::Args),
     /// Load a server and measure what it costs
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -45,9 +49,15 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Bench(bench) => report(bench::run(bench)),
         Command::Plan(args) => plan::run(&args),
     }
+}
+
+/// Prints `text` and the end of its line. Whoever reads it may stop before the end, as `head` does.
+fn print(text: &str) {
+    drop(writeln!(io::stdout().lock(), "{text}"));
 }
 
 /// The exit code of a subcommand that tells why it failed.

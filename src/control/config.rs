@@ -44,13 +44,12 @@ pub use overrides::Overrides;
 pub use store::Store;
 pub use token::Token;
 
+pub use crate::limits::SHARDS_MAX;
+
 use crate::hub::NamespaceOptions;
 use crate::rooms;
 use crate::shard::settings::{self as shard, SocketOptions};
 use document::Document;
-
-/// Most shards one process may have: a shard is a thread with its own listeners and descriptors.
-pub const SHARDS_MAX: usize = 1024;
 
 /// What the server was told, complete: what the file leaves out has its default.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -24,15 +24,13 @@ use super::config::Config;
 use super::data_dir::DataDir;
 use super::keeper::{self, Inboxes, Keeper};
 use super::store_metrics::StoreCollector;
-use crate::host::capacity::{self, Machine};
+use crate::doctor::{self, DESCRIPTORS_SPARE, Setup};
+use crate::host::tree::Tree;
 use crate::host::{descriptors, listen, memory, processors};
 use crate::rooms::{Event, Gateway, Links, Rooms, Shared, Ticket};
 use crate::shard::message::Message;
 use crate::shard::{Seat, Shard, Stats};
 use crate::store::committer;
-
-/// Descriptors kept free in each table: log, resolver, short-lived files.
-const DESCRIPTORS_SPARE: usize = 16;
 
 /// Exit code after a panic; the one that Rust's own runtime uses.
 const EXIT_PANIC: i32 = 101;
@@ -344,10 +342,10 @@ impl Post {
         let prepared = unshared.and_then(|()| self.cpu.map_or(Ok(()), processors::pin));
         let Ok(addresses) = self.orders.recv() else { return Ok(()) };
         let shard = prepared.and_then(|()| {
-            let machine = machine(&self.config, self.shards, self.descriptors_max)?;
-            let allowed = connections_max(&self.config, &machine, self.shards);
+            let reserved = reserved(&self.config, self.shards)?;
+            let allowed = connections_max(&self.config, self.descriptors_max, reserved, self.shards);
             if self.index == 0 {
-                tell_capacity(&machine, allowed * self.shards);
+                tell_capacity(&setup(&self.config, self.shards, reserved));
             }
             let settings = self.config.shard_settings(self.shards, allowed);
             Shard::open(self.seat, addresses, settings, self.stats, self.rooms)
@@ -362,25 +360,32 @@ impl Post {
     }
 }
 
-/// What the box has to offer, seen from a shard's own descriptor table.
-fn machine(config: &Config, shards: usize, descriptors_max: u64) -> io::Result<Machine> {
-    let (files_max, files_free, epoll_watches, memory_bytes) = capacity::read_kernel();
-    let per_shard = config.listen.len() as u64;
-    let listeners = if config.private_fd_tables { per_shard } else { per_shard * shards as u64 };
-    Ok(Machine {
-        descriptors_per_table: descriptors_max,
-        descriptors_reserved: (descriptors::open_count()? + DESCRIPTORS_SPARE) as u64 + listeners,
-        tables: if config.private_fd_tables { shards as u64 } else { 1 },
-        files_max,
-        files_free,
-        epoll_watches,
-        memory_bytes,
-    })
+/// Descriptors of each table that will not be connections, counted in a shard's own.
+fn reserved(config: &Config, shards: usize) -> io::Result<u64> {
+    let of_shard = config.listen.len() as u64;
+    let listeners = if config.private_fd_tables { of_shard } else { of_shard * shards as u64 };
+    Ok(descriptors::open_count()? as u64 + DESCRIPTORS_SPARE + listeners)
+}
+
+/// What the doctor has to know of this server.
+fn setup(config: &Config, shards: usize, reserved: u64) -> Setup {
+    Setup {
+        shards: shards as u64,
+        addresses: config.listen.len() as u64,
+        private_tables: config.private_fd_tables,
+        connections_max: config.limits.connections_max as u64,
+        listen_backlog: config.socket.listen_backlog.into(),
+        send_buffer_bytes: config.socket.send_buffer_bytes.into(),
+        receive_buffer_bytes: config.socket.receive_buffer_bytes.into(),
+        reserved: Some(reserved),
+        ..Setup::default()
+    }
 }
 
 /// How many connections one shard may hold: what its descriptors allow, or less if configured.
-fn connections_max(config: &Config, machine: &Machine, shards: usize) -> usize {
-    let free = machine.descriptors_per_table.saturating_sub(machine.descriptors_reserved) * machine.tables;
+fn connections_max(config: &Config, descriptors_max: u64, reserved: u64, shards: usize) -> usize {
+    let tables = if config.private_fd_tables { shards as u64 } else { 1 };
+    let free = descriptors_max.saturating_sub(reserved).saturating_mul(tables);
     let free = usize::try_from(free).unwrap_or(usize::MAX) / shards;
     let configured = match config.limits.connections_max {
         0 => usize::MAX,
@@ -390,16 +395,21 @@ fn connections_max(config: &Config, machine: &Machine, shards: usize) -> usize {
 }
 
 /// Logs how many connections this box allows, which limit binds and how to raise it.
-fn tell_capacity(machine: &Machine, allowed: usize) {
-    let limits = machine.limits();
-    let binding = &limits[0];
+fn tell_capacity(setup: &Setup) {
+    let walls = doctor::walls(&Tree::live(), setup);
+    let Some(binding) = walls.binding() else {
+        tracing::warn!(
+            "how many connections this box allows cannot be told: /proc says nothing of its limits"
+        );
+        return;
+    };
     tracing::info!(
         "this box allows {} connections: {} binds; to raise it: {}",
-        binding.connections.min(allowed as u64),
-        if (allowed as u64) < binding.connections { "limits.connections_max" } else { binding.name },
-        if (allowed as u64) < binding.connections { "set it higher" } else { &binding.remedy },
+        binding.connections,
+        binding.name,
+        binding.remedy
     );
     let others: Vec<_> =
-        limits[1..].iter().map(|limit| format!("{} {}", limit.name, limit.connections)).collect();
-    tracing::info!("other limits, in connections: {}", others.join(", "));
+        walls.hard[1..].iter().map(|wall| format!("{} {}", wall.name, wall.connections)).collect();
+    tracing::info!("other limits, in connections: {} (`throng doctor` tells more)", others.join(", "));
 }

@@ -2,7 +2,6 @@
 //!
 //! Absent on purpose: the event loop. Only `shard` names mio.
 
-pub mod capacity;
 pub mod descriptors;
 pub mod listen;
 pub mod memory;

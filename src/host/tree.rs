@@ -190,7 +190,8 @@ impl Tree {
         Ok(self.entries(path)?.len() as u64)
     }
 
-    fn place(&self, path: &str) -> PathBuf {
+    /// Where a file of the box is on this machine.
+    pub fn place(&self, path: &str) -> PathBuf {
         assert!(path.starts_with('/'), "{path} is not a path on the box");
         self.root.join(&path[1..])
     }

@@ -1,15 +1,16 @@
 //! Why connections failed, in words that say what to do, and limits of this box that are known before.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::SocketAddr;
 
 use super::progress::Waited;
 use super::report::number;
-use crate::host::capacity;
+use crate::doctor::{self, Setup};
+use crate::host::tree::Tree;
 
-/// Descriptors that the kernel needs for one connection with both ends on this machine.
-const FILES_PER_PAIR: u64 = 2;
+/// Tables of the whole box that a run needs room in before it begins. Memory and descriptors are told as
+/// they run out: how much of them a foreign server takes is not known.
+const TABLES: [&str; 2] = ["fs.file-max", "fs.epoll.max_user_watches"];
 
 /// A sentence that names every reason with its count, and for known ones what helps.
 pub fn explain(whole: u64, connections: u64, reasons: &BTreeMap<String, u64>, target: SocketAddr) -> String {
@@ -94,9 +95,11 @@ fn remedy(reason: &str, target: SocketAddr) -> Option<String> {
 ///
 /// The limit that binds, what it is, what is needed, and the command that raises it.
 pub fn check_box(connections: u64, source_ips: u64, is_local: bool) -> Result<(), String> {
-    let ports = ports_per_source();
+    let tree = Tree::live();
     let sources = source_ips.max(1);
-    if connections > ports.saturating_mul(sources) {
+    if let Some(ports) = doctor::ports_per_source(&tree)
+        && connections > ports.saturating_mul(sources)
+    {
         return Err(format!(
             "{connections} connections need {} source ports on each of {sources} source addresses, and \
              net.ipv4.ip_local_port_range has {ports}: give --source-ips {} or \
@@ -105,31 +108,16 @@ pub fn check_box(connections: u64, source_ips: u64, is_local: bool) -> Result<()
             connections.div_ceil(ports.max(1))
         ));
     }
-    let (_, files_free, watches, _) = capacity::read_kernel();
-    let ends = if is_local { FILES_PER_PAIR } else { 1 };
-    for (name, free) in [("fs.file-max", files_free), ("fs.epoll.max_user_watches", watches)] {
-        if connections.saturating_mul(ends) > free {
-            let need = connections.saturating_mul(ends);
-            return Err(format!(
-                "{connections} connections need {need} of {name}, and {free} are free: \
-                 `sysctl -w {name}={}`",
-                need.saturating_mul(2)
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Ports that the kernel chooses from for one source address.
-fn ports_per_source() -> u64 {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    parse_port_range(&text).unwrap_or(u64::MAX)
-}
-
-fn parse_port_range(text: &str) -> Option<u64> {
-    let mut ends = text.split_ascii_whitespace().map(str::parse::<u64>);
-    let (low, high) = (ends.next()?.ok()?, ends.next()?.ok()?);
-    Some((high + 1).saturating_sub(low))
+    let setup = Setup { target: Some(connections), with_clients: is_local, ..Setup::default() };
+    let verdict = doctor::walls(&tree, &setup);
+    let short =
+        verdict.hard.iter().find(|wall| TABLES.contains(&wall.name) && wall.connections < connections);
+    short.map_or(Ok(()), |wall| {
+        Err(format!(
+            "{} has room for {} connections, and {connections} are asked for: {}",
+            wall.name, wall.connections, wall.remedy
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -166,11 +154,5 @@ mod tests {
         assert!(server_stayed(&drops, 5).unwrap_err().contains("every connection"));
         assert_eq!(server_stayed(&drops, 6), Ok(()));
         assert_eq!(server_stayed(&BTreeMap::new(), 0), Ok(()));
-    }
-
-    #[test]
-    fn a_port_range_counts_both_ends() {
-        assert_eq!(parse_port_range("32768\t60999\n"), Some(28_232));
-        assert_eq!(parse_port_range("x"), None);
     }
 }

@@ -1,0 +1,199 @@
+//! `throng doctor`: what this box holds, what stands in the way, and how to move it.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::control::config::{Config, SHARDS_MAX};
+use crate::doctor::apply::Plan;
+use crate::doctor::{self, Look, Report, Running, Setup, TARGET_MAX, sysctl};
+use crate::host::tree::Tree;
+
+/// What a doctor exits with that could not look: a process that is gone, a file that is none.
+const EXIT_CANNOT: u8 = 3;
+
+/// Where systemd and procps look for settings. Source: sysctl.d(5).
+const DROP_INS: &str = "/etc/sysctl.d";
+
+/// Columns of a table that is not on a terminal.
+const WIDTH: usize = 120;
+
+/// The narrowest table.
+const WIDTH_MIN: usize = 64;
+
+/// Say how many connections this box holds, and what stands in the way of more
+///
+/// Without --target nothing is asked of the box but what it has: every limit is compared with the
+/// connections that its memory holds, and one that is lower is a warning. With --target N a limit
+/// that refuses connection N is a failure, and one that only makes it slower a warning.
+///
+/// It changes nothing, except with --apply, which writes a drop-in to /etc/sysctl.d and loads it.
+/// What cannot be read, as in a container, is told as "cannot tell" with the reason and the place
+/// to ask.
+///
+/// Exit code: 0 all pass or cannot tell; 1 some warn; 2 some fail (and for a command line that is
+/// wrong); 3 the doctor could not look or act: no such process, a configuration that cannot be read, a
+/// drop-in that cannot be written. With --apply: 0 all is set, 1 some key took no effect.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// Connections that the server shall hold, with --pid those that it has included
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=TARGET_MAX))]
+    target: Option<u64>,
+    /// A server that runs: its own limits, and how many more connections fit
+    ///
+    /// Of a throng the descriptors of each shard are told. Of another program's process, those of
+    /// its one table.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=PID_MAX))]
+    pid: Option<u32>,
+    /// Configuration of the server; its shards, addresses, buffers and limits.connections_max count
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Shards of the server, over the configuration's; 0 for as many as there are cores
+    #[arg(long, value_name = "N", conflicts_with = "pid", value_parser = clap::value_parser!(u64).range(0..=SHARDS_MAX as u64))]
+    shards: Option<u64>,
+    /// The server's shards share one table of file descriptors
+    #[arg(long, conflicts_with = "pid")]
+    shared_fd_table: bool,
+    /// The clients are on this box too, as in a benchmark: each connection costs it twice
+    #[arg(long)]
+    with_clients: bool,
+    /// Print the sysctl drop-in for --target connections on this box, with its reasons
+    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose"])]
+    print_sysctl: bool,
+    /// Write that drop-in to /etc/sysctl.d and load it; shows what changes, and asks
+    ///
+    /// A key that is enough as it is stays as it is. What was before is kept in a file, and the
+    /// command that restores it is told.
+    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose", "print_sysctl", "root"])]
+    apply: bool,
+    /// With --apply: do not ask
+    #[arg(long, requires = "apply")]
+    yes: bool,
+    /// Print JSON; its shape is that of `throng::doctor::Report`, and stable
+    #[arg(long)]
+    json: bool,
+    /// Tell why, cost and source of everything, of what passes too
+    #[arg(short, long, conflicts_with = "json")]
+    verbose: bool,
+    /// A recorded /proc and /sys instead of this box's, such as tests/doctor/record makes
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Highest process number. Source: Linux `PID_MAX_LIMIT`.
+const PID_MAX: i64 = 4 * 1024 * 1024;
+
+impl Args {
+    fn tree(&self) -> Result<Tree, String> {
+        match &self.root {
+            None => Ok(Tree::live()),
+            Some(root) if root.join("proc").is_dir() => Ok(Tree::recorded(root)),
+            Some(root) => {
+                Err(format!("{} has no directory `proc`: --root is for a recorded tree", root.display()))
+            }
+        }
+    }
+
+    fn setup(&self, tree: &Tree) -> Result<Setup, String> {
+        let config = match &self.config {
+            Some(file) => Config::load(file).map_err(|error| error.to_string())?,
+            None => Config::default(),
+        };
+        let running = match self.pid {
+            Some(pid) => Some(Running::read(tree, pid).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        Ok(Setup {
+            target: self.target,
+            shards: self.shards.unwrap_or(config.shards as u64),
+            addresses: config.listen.len() as u64,
+            private_tables: config.private_fd_tables && !self.shared_fd_table,
+            connections_max: config.limits.connections_max as u64,
+            listen_backlog: config.socket.listen_backlog.into(),
+            send_buffer_bytes: config.socket.send_buffer_bytes.into(),
+            receive_buffer_bytes: config.socket.receive_buffer_bytes.into(),
+            with_clients: self.with_clients,
+            reserved: None,
+            running,
+        })
+    }
+
+    fn report(&self) -> Result<Report, String> {
+        let tree = self.tree()?;
+        let setup = self.setup(&tree)?;
+        Ok(doctor::examine(&tree, &setup))
+    }
+}
+
+/// Runs the subcommand.
+pub(super) fn run(args: &Args) -> ExitCode {
+    if args.print_sysctl || args.apply {
+        return keys(args).unwrap_or_else(|error| {
+            eprintln!("error: {error}");
+            ExitCode::from(EXIT_CANNOT)
+        });
+    }
+    let report = match args.report() {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(EXIT_CANNOT);
+        }
+    };
+    if args.json {
+        let text =
+            serde_json::to_string_pretty(&report).expect("a report has no map and no number that is none");
+        super::print(&text);
+    } else {
+        super::print(doctor::show(&report, look(args.verbose)).trim_end());
+    }
+    ExitCode::from(report.exit_code)
+}
+
+/// Prints or applies the drop-in.
+fn keys(args: &Args) -> Result<ExitCode, String> {
+    let tree = args.tree()?;
+    // Both ends of a connection are entries in most of the tables that the keys bound.
+    let ends = 1 + u64::from(args.with_clients);
+    let target = args.target.unwrap_or(1).saturating_mul(ends).min(TARGET_MAX);
+    let facts = doctor::facts(&tree, target);
+    if args.print_sysctl {
+        super::print(sysctl::print(&facts).trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let plan = Plan::new(&tree, &facts);
+    super::print(plan.render().trim_end());
+    if plan.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes && !may_go_on()? {
+        super::print("nothing was changed");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let outcome = plan.carry_out(Path::new(DROP_INS), &tree).map_err(|failure| failure.to_string())?;
+    super::print(outcome.to_string().trim_end());
+    Ok(if outcome.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks whoever is at the terminal.
+fn may_go_on() -> Result<bool, String> {
+    if !std::io::stdin().is_terminal() {
+        return Err("nothing was changed: nobody can be asked, stdin is no terminal; give --yes".to_owned());
+    }
+    eprint!("Write and load this? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|error| format!("the answer cannot be read: {error}"))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// How a table is shown where stdout goes.
+fn look(verbose: bool) -> Look {
+    let stdout = std::io::stdout();
+    let is_terminal = stdout.is_terminal();
+    let columns = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col));
+    let width = columns.filter(|columns| is_terminal && *columns > 0).unwrap_or(WIDTH).max(WIDTH_MIN);
+    // Source: no-color.org.
+    let refuses = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Look { width, colours: is_terminal && !refuses, verbose }
+}

@@ -1,0 +1,56 @@
+//! Numbers as people read them.
+
+use indicatif::{BinaryBytes, HumanCount};
+
+/// `1234567` as `1,234,567`; the largest number there is as `unlimited`.
+pub fn count(number: u64) -> String {
+    if number == u64::MAX { "unlimited".to_owned() } else { HumanCount(number).to_string() }
+}
+
+/// Bytes with the unit that suits them, such as `22.95 GiB`.
+pub fn size(bytes: u64) -> String {
+    BinaryBytes(bytes).to_string()
+}
+
+/// `number` with the noun in the number that it asks for: `1 shard`, `2 shards`.
+pub fn several(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// The numbers of a text such as `0-3,8`, which Linux writes for sets of processors; nothing if it
+/// is no such text.
+pub fn number_list(text: &str) -> Option<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
+        // No box has more processors; a text that says so is not one of Linux's.
+        if last < first || last > 1 << 20 {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(count(u64::MAX), "unlimited");
+        assert_eq!(size(3 << 29), "1.50 GiB");
+        assert_eq!((several(1, "shard"), several(2, "shard")), ("1 shard".into(), "2 shards".into()));
+    }
+
+    #[test]
+    fn a_list_of_processors_is_read_with_its_ranges() {
+        assert_eq!(number_list("0-2,8"), Some(vec![0, 1, 2, 8]));
+        assert_eq!(number_list(""), Some(vec![]));
+        for garbage in ["x", "3-1", "0-99999999999", "1-"] {
+            assert_eq!(number_list(garbage), None, "{garbage}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The command line: exit codes, JSON, help, and what is refused.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::common::{Scratch, Server};
+use crate::made::{Made, TARGET};
+
+fn doctor(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_throng")).arg("doctor").args(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The doctor's JSON of a made box, and its exit code.
+fn json_of(made: &Made, more: &[&str]) -> (Value, i32) {
+    let root = made.place("/");
+    let target = TARGET.to_string();
+    let mut arguments =
+        vec!["--root", root.to_str().unwrap(), "--target", &target, "--shards", "4", "--json"];
+    arguments.extend(more);
+    let output = doctor(&arguments);
+    (serde_json::from_slice(&output.stdout).unwrap(), code(&output))
+}
+
+#[test]
+fn the_exit_code_is_the_worst_status() {
+    let made = Made::new();
+    for queue in ["rx-0", "rx-1"] {
+        made.write(&format!("/sys/class/net/eth0/queues/{queue}/rps_cpus"), "f\n");
+    }
+    let (passed, exit) = json_of(&made, &[]);
+    assert_eq!((passed["status"].as_str().unwrap(), exit), ("pass", 0), "{passed:#}");
+    made.set("net.core.somaxconn", "128");
+    let (warned, exit) = json_of(&made, &[]);
+    assert_eq!((warned["status"].as_str().unwrap(), exit), ("warn", 1));
+    made.set("fs.file-max", "5000");
+    let (failed, exit) = json_of(&made, &[]);
+    assert_eq!(
+        (failed["status"].as_str().unwrap(), failed["exit_code"].as_i64().unwrap(), exit),
+        ("fail", 2, 2)
+    );
+}
+
+#[test]
+fn json_has_the_shape_that_is_promised() {
+    let (report, _) = json_of(&Made::new(), &["--with-clients"]);
+    assert_eq!(report["schema"], "throng-doctor/1");
+    assert_eq!((report["target"].as_u64(), report["shards"].as_u64()), (Some(TARGET), Some(4)));
+    assert_eq!((&report["with_clients"], &report["server"]), (&Value::Bool(true), &Value::Null));
+    for finding in report["findings"].as_array().unwrap() {
+        for field in ["check", "status", "found", "needed", "why"] {
+            assert!(finding[field].is_string(), "{field} in {finding}");
+        }
+        let status = finding["status"].as_str().unwrap();
+        assert!(["pass", "warn", "fail", "cannot-tell"].contains(&status), "{finding}");
+        let has_fix = finding["fix"].is_string();
+        assert_eq!(has_fix, ["warn", "fail"].contains(&status), "{finding}");
+    }
+    let verdict = &report["verdict"];
+    let walls = verdict["hard"].as_array().unwrap();
+    assert_eq!(verdict["connections"], walls[0]["connections"]);
+    for field in ["name", "connections", "strength", "beyond", "remedy"] {
+        assert!(!walls[0][field].is_null(), "{field} in {}", walls[0]);
+    }
+    assert!(verdict["text"].as_str().unwrap().starts_with("this box holds "));
+}
+
+#[test]
+fn a_table_ends_with_the_verdict_and_has_no_colours_where_it_is_no_terminal() {
+    let output = doctor(&[]);
+    let table = text(&output.stdout);
+    assert!(table.contains("\nSTATUS       CHECK              FOUND\n"), "{table}");
+    assert!(table.contains("\nthis box holds ") && table.contains(" cannot tell, "), "{table}");
+    assert!(!table.contains('\u{1b}') && output.stderr.is_empty());
+    assert!([0, 1].contains(&code(&output)), "without a target nothing fails: {table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+}
+
+#[test]
+fn a_running_server_says_how_many_more_fit() {
+    let server = Server::start("");
+    let output = doctor(&["--pid", &server.pid().to_string()]);
+    let table = text(&output.stdout);
+    assert!(
+        table.contains(&format!("throng (pid {}, 1 shard) has 0 connections open, and ", server.pid())),
+        "{table}"
+    );
+    assert!(table.contains("more connections fit: the first wall is "), "{table}");
+}
+
+#[test]
+fn what_the_server_allows_at_its_start_is_what_the_doctor_said() {
+    let server = Server::with_shards("", 2);
+    let log = server.log();
+    let allowed = log.split("this box allows ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let output = doctor(&["--json", "--shards", "2"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let predicted = report["verdict"]["connections"].as_u64().unwrap();
+    let allowed: u64 = allowed.parse().unwrap();
+    // Between the two other tests open files and take memory.
+    assert!(allowed.abs_diff(predicted) * 10 <= allowed, "{allowed} at the start, {predicted} by the doctor");
+}
+
+#[test]
+fn targets_that_are_nonsense_are_usage_errors() {
+    for target in ["0", "-1", "many", "1000000001", "1000000000000000000000000000000"] {
+        let output = doctor(&[&format!("--target={target}")]);
+        assert_eq!((code(&output), text(&output.stdout).as_str()), (2, ""), "{target}");
+        assert!(text(&output.stderr).contains("--target <N>"), "{target}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_at_exits_with_3_and_says_why() {
+    let scratch = Scratch::new();
+    let empty = scratch.path().to_str().unwrap();
+    for (arguments, words) in [
+        (&["--pid", "4194304"][..], "there is no process 4194304"),
+        (&["--config", "/nonexistent.toml"], "/nonexistent.toml: cannot be read"),
+        (&["--root", empty], "has no directory `proc`"),
+    ] {
+        let output = doctor(arguments);
+        assert_eq!((code(&output), text(&output.stdout).as_str()), (3, ""), "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.starts_with("error: ") && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn help_tells_the_exit_codes_and_what_is_asked_without_a_target() {
+    let help = text(&doctor(&["--help"]).stdout);
+    for words in [
+        "Exit code: 0",
+        "3 the doctor could not look",
+        "Without --target",
+        "--pid",
+        "--json",
+        "--with-clients",
+    ] {
+        assert!(help.contains(words), "{words} is missing in\n{help}");
+    }
+}
+
+#[test]
+fn the_printed_drop_in_is_what_the_doctor_then_accepts() {
+    let made = Made::new();
+    made.set("net.core.somaxconn", "128");
+    made.set("net.ipv4.tcp_mem", "10 20 30");
+    let root = made.place("/");
+    let target = TARGET.to_string();
+    let output = doctor(&["--root", root.to_str().unwrap(), "--target", &target, "--print-sysctl"]);
+    assert_eq!(code(&output), 0);
+    let printed = text(&output.stdout);
+    let settings =
+        printed.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let mut keys = 0;
+    for (key, value) in settings {
+        made.set(key.trim_start_matches('-'), value);
+        keys += 1;
+    }
+    assert!(keys > 10, "{printed}");
+    for check in ["accept-queue", "tcp-memory"] {
+        assert_eq!(made.worst(check).status, throng::doctor::Status::Pass);
+    }
+}
+
+#[test]
+fn nothing_is_applied_where_nobody_can_be_asked() {
+    let output = Command::new(env!("CARGO_BIN_EXE_throng"))
+        .args(["doctor", "--target", "1000000000", "--apply"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 3);
+    assert!(text(&output.stderr).contains("give --yes"), "{}", text(&output.stderr));
+    for arguments in [&["--apply"][..], &["--print-sysctl"], &["--target", "9", "--yes"]] {
+        assert_eq!(code(&doctor(arguments)), 2, "{arguments:?}");
+    }
+}
