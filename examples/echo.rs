@@ -12,7 +12,8 @@ use std::thread;
 
 use clap::Parser;
 use throng::conn::{CloseReason, Key};
-use throng::host::{descriptors, listen};
+use throng::host::descriptors;
+use throng::host::listen::{self, Listeners};
 use throng::shard::settings::{Origins, Settings};
 use throng::shard::{Io, Seat, Service, Shard, Stats};
 use throng::wire::{Data, OpCode, Request};
@@ -62,7 +63,13 @@ fn main() -> io::Result<()> {
     let shards = (0..thread::available_parallelism()?.get()).map(|_| {
         // Nothing is ever sent to these shards from outside, so their inboxes are left unused.
         let (seat, _inbox) = Seat::new(settings.inbox_bytes_max)?;
-        Shard::open(seat, vec![address], settings.clone(), Arc::new(Stats::default()), Echo)
+        Shard::open(
+            seat,
+            Listeners::open(&[address], &settings.socket)?,
+            settings.clone(),
+            Arc::new(Stats::default()),
+            Echo,
+        )
     });
     let shards = shards.collect::<io::Result<Vec<_>>>()?;
     println!("echo ready: ws://{address}/");

@@ -15,7 +15,8 @@ use std::thread;
 use common::PATIENCE;
 use common::counting::count_into;
 use hostile::{PING, Raw, masked, text};
-use throng::host::{descriptors, listen};
+use throng::host::descriptors;
+use throng::host::listen::{self, Listeners};
 use throng::rooms::{self, Links, Rooms, Shared};
 use throng::shard::{Seat, Settings, Shard, Stats};
 use throng::store::committer;
@@ -39,7 +40,9 @@ impl Counted {
         let (committer, _) = committer::channel(1);
         let rooms = Rooms::new(shared, Links::new(0, Arc::from([inbox])), committer);
         let stats = Arc::new(Stats::default());
-        let shard = Shard::open(seat, vec![address], Settings::default(), stats, rooms).unwrap();
+        let settings = Settings::default();
+        let listeners = Listeners::open(&[address], &settings.socket).unwrap();
+        let shard = Shard::open(seat, listeners, settings, stats, rooms).unwrap();
         thread::spawn(move || {
             count_into(Some(allocations));
             shard.run()

@@ -12,7 +12,7 @@ use common::PATIENCE;
 use hostile::{Raw, UPGRADE, text};
 use throng::conn::{CloseReason, Key};
 use throng::control::server;
-use throng::host::listen;
+use throng::host::listen::{self, Listeners};
 use throng::shard::{Io, Seat, Service, Settings, Shard, Stats};
 use throng::wire::Request;
 
@@ -42,7 +42,9 @@ fn panic_in_a_shard() {
     server::end_on_panic();
     let (address, _claim) = listen::claim(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let (seat, _inbox) = Seat::new(1024).unwrap();
-    let shard = Shard::open(seat, vec![address], Settings::default(), Arc::new(Stats::default()), Faulty);
+    let settings = Settings::default();
+    let listeners = Listeners::open(&[address], &settings.socket).unwrap();
+    let shard = Shard::open(seat, listeners, settings, Arc::new(Stats::default()), Faulty);
     let shard = shard.unwrap();
     let shard = thread::Builder::new().name("shard-0".to_owned()).spawn(move || shard.run()).unwrap();
     let mut raw = Raw::over(TcpStream::connect(address).unwrap());

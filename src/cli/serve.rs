@@ -7,12 +7,16 @@ use std::process::ExitCode;
 use super::logging;
 use crate::control::config::{Config, ConfigError, Overrides, SHARDS_MAX, parse_address};
 use crate::control::server;
+use crate::host::inherited::Inherited;
 
 /// Serve WebSockets until SIGTERM or SIGINT
 ///
 /// Without options: clients on 127.0.0.1:8000 at /connection/websocket, health and metrics on
 /// 127.0.0.1:8001, durable rooms in ./throng-data. An option here wins over the same one in the
 /// configuration file.
+///
+/// Sockets that systemd hands over (systemd/throng.socket) replace the addresses for clients, and
+/// there is a shard for each of one address.
 ///
 /// Once every shard listens, one line on stdout says so. SIGTERM or SIGINT closes the connections
 /// over `drain_ms` and exits 0; a second signal ends at once.
@@ -47,19 +51,23 @@ pub(super) struct Args {
 }
 
 impl Args {
-    fn config(self) -> Result<Config, ConfigError> {
+    fn config(self, inherited: Option<&Inherited>) -> Result<Config, ConfigError> {
         let config = match &self.config {
             Some(file) => Config::load(file)?,
             None => Config::default(),
         };
-        config.with(Overrides {
+        let config = config.with(Overrides {
             listen: self.listen,
             admin: self.admin,
             data: self.data,
             shards: self.shards.map(|shards| shards as usize),
             pin_shards: self.pin_shards,
             shared_fd_table: self.shared_fd_table,
-        })
+        })?;
+        match inherited {
+            Some(inherited) => config.on_sockets(inherited.addresses(), inherited.shards()),
+            None => Ok(config),
+        }
     }
 }
 
@@ -69,12 +77,20 @@ pub(super) fn run(args: Args) -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    match args.config() {
+    // Before any thread is started: it changes the environment.
+    let inherited = match Inherited::take() {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match args.config(inherited.as_ref()) {
         Ok(config) => {
             for warning in config.warnings() {
                 tracing::warn!("{warning}");
             }
-            server::run(config)
+            server::run(config, inherited)
         }
         Err(error) => {
             eprintln!("error: {error}");

@@ -2,14 +2,15 @@
 //!
 //! The order of the start is what private descriptor tables need: first every shard's poll and
 //! waker and the runtime, then the threads, each of which copies the table with exactly those in it, then all
-//! other sockets, each in the table of the thread that uses it.
+//! other sockets, each in the table of the thread that uses it. Sockets that were handed to the process
+//! are in every table then; each thread closes those that are not its own.
 //!
 //! Invariant: the process is whole or gone. A panic in any thread, or a shard whose poll fails,
 //! ends it with a message; what supervises it starts it again.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
@@ -25,8 +26,10 @@ use super::data_dir::DataDir;
 use super::keeper::{self, Inboxes, Keeper};
 use super::store_metrics::StoreCollector;
 use crate::doctor::{self, DESCRIPTORS_SPARE, Setup};
+use crate::host::inherited::{Copies, Inherited};
+use crate::host::listen::{self, Listeners};
 use crate::host::tree::Tree;
-use crate::host::{descriptors, listen, memory, processors};
+use crate::host::{descriptors, memory, processors};
 use crate::rooms::{Event, Gateway, Links, Rooms, Shared, Ticket};
 use crate::shard::message::Message;
 use crate::shard::{Seat, Shard, Stats};
@@ -49,10 +52,10 @@ fn failure(what: impl fmt::Display) -> Failure {
     Failure(what.to_string())
 }
 
-/// Runs a server until it is told to end: 0 after a drain, 1 if it could not start or go on.
-pub fn run(config: Config) -> ExitCode {
+/// Runs a server until it is told to end, on `inherited` sockets if there are any: 0 after a drain, 1 if it could not start or go on.
+pub fn run(config: Config, inherited: Option<Inherited>) -> ExitCode {
     end_on_panic();
-    match serve(config) {
+    match serve(config, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -77,7 +80,7 @@ pub fn end_on_panic() {
     }));
 }
 
-fn serve(config: Config) -> Result<(), Failure> {
+fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
     memory::fix_mmap_threshold();
     let descriptors_max = descriptors::raise_limit().map_err(failure)?;
     let data_dir = DataDir::open(&config.data).map_err(failure)?;
@@ -90,7 +93,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     let mut signals = runtime.block_on(async { Signals::new() }).map_err(failure)?;
     let (committer, intake) = committer::channel(config.store.queue_bytes_max);
     let shared = Arc::new(Shared::new(config.rooms_settings(), shards).map_err(failure)?);
-    let mut crew = Crew::hire(&config, &shared, &committer, &cpus, &stats, descriptors_max)?;
+    let mut crew = Crew::hire(&config, &shared, &committer, &cpus, &stats, descriptors_max, inherited)?;
     let inboxes = Arc::clone(&crew.inboxes);
     let links = Links::of_no_shard(Arc::clone(&inboxes));
     let gateway = Gateway::new(Arc::clone(&shared), links, committer.clone());
@@ -196,6 +199,8 @@ struct Crew {
     inboxes: Inboxes,
     /// Where each thread waits for the addresses to open its listeners on.
     orders: Vec<mpsc::Sender<Vec<SocketAddr>>>,
+    /// Every shard has sockets that were handed over.
+    are_inherited: bool,
     opened: mpsc::Receiver<io::Result<()>>,
     ends: UnboundedReceiver<Result<(), Failure>>,
     running: usize,
@@ -211,6 +216,8 @@ struct Post {
     rooms: Rooms,
     cpu: Option<usize>,
     descriptors_max: u64,
+    /// Sockets that were handed over for this shard, and the copies of all shards'.
+    inherited: Option<(Vec<TcpListener>, Copies)>,
     orders: mpsc::Receiver<Vec<SocketAddr>>,
     opened: mpsc::Sender<io::Result<()>>,
     ended: UnboundedSender<Result<(), Failure>>,
@@ -226,8 +233,10 @@ impl Crew {
         cpus: &[usize],
         stats: &[Arc<Stats>],
         descriptors_max: u64,
+        inherited: Option<Inherited>,
     ) -> Result<Self, Failure> {
         let shards = stats.len();
+        let (mut sockets, copies) = inherited.map(Inherited::split).unzip();
         let mut seats = Vec::with_capacity(shards);
         let mut inboxes = Vec::with_capacity(shards);
         for _ in 0..shards {
@@ -261,6 +270,10 @@ impl Crew {
                 ),
                 cpu: config.pin_shards.then(|| cpus[index % cpus.len()]),
                 descriptors_max,
+                inherited: sockets
+                    .as_mut()
+                    .map(|sockets| std::mem::take(&mut sockets[index]))
+                    .zip(copies.clone()),
                 orders: order_receiver,
                 opened: opened_sender.clone(),
                 ended: ended_sender.clone(),
@@ -274,7 +287,10 @@ impl Crew {
             })?;
         }
         tables_copied.wait();
-        Ok(Crew { inboxes, orders, opened, ends, running: shards })
+        if let Some(copies) = copies.as_ref().filter(|_| config.private_fd_tables) {
+            copies.close_except(&[]);
+        }
+        Ok(Crew { inboxes, orders, are_inherited: copies.is_some(), opened, ends, running: shards })
     }
 
     /// Opens every shard's listeners; returns the addresses with the ports that the kernel chose.
@@ -282,6 +298,10 @@ impl Crew {
         let mut addresses = Vec::with_capacity(config.listen.len());
         let mut claims = Vec::new();
         for wanted in &config.listen {
+            if self.are_inherited {
+                addresses.push(*wanted);
+                continue;
+            }
             let (address, claim) =
                 listen::claim(*wanted).map_err(|error| cannot_listen("clients", *wanted, &error))?;
             addresses.push(address);
@@ -338,6 +358,14 @@ impl Post {
 
     fn run(self) -> io::Result<()> {
         let unshared = if self.config.private_fd_tables { descriptors::unshare_table() } else { Ok(()) };
+        let (mut sockets, copies) = self.inherited.unzip();
+        if let (Some(sockets), Some(copies), true) = (&mut sockets, copies, self.config.private_fd_tables) {
+            match unshared {
+                Ok(()) => copies.close_except(sockets),
+                // The start has failed, and in this table, which is everybody's, another thread closes them.
+                Err(_) => std::mem::take(sockets).into_iter().for_each(std::mem::forget),
+            }
+        }
         self.tables_copied.wait();
         let prepared = unshared.and_then(|()| self.cpu.map_or(Ok(()), processors::pin));
         let Ok(addresses) = self.orders.recv() else { return Ok(()) };
@@ -348,7 +376,11 @@ impl Post {
                 tell_capacity(&setup(&self.config, self.shards, reserved));
             }
             let settings = self.config.shard_settings(self.shards, allowed);
-            Shard::open(self.seat, addresses, settings, self.stats, self.rooms)
+            let listeners = match sockets {
+                Some(sockets) => Listeners::inherit(sockets, &settings.socket)?,
+                None => Listeners::open(&addresses, &settings.socket)?,
+            };
+            Shard::open(self.seat, listeners, settings, self.stats, self.rooms)
         });
         let (answer, shard) = match shard {
             Ok(shard) => (Ok(()), Some(shard)),

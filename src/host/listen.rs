@@ -1,13 +1,15 @@
 //! Listening sockets, with every option that accepted sockets shall have.
+//!
+//! A socket can stop listening and listen again (`suspend`, `resume`): its address and its options stay.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsRawFd;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use serde::Deserialize;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Options set once on each listener; Linux copies them to every socket it accepts.
 /// Source: Linux `tcp_create_openreq_child`, which clones the listening socket.
@@ -51,18 +53,78 @@ pub fn ran_out(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
 }
 
+/// The listening sockets of one shard, one for each address.
+#[derive(Debug)]
+pub struct Listeners {
+    /// They listen and do not block.
+    pub sockets: Vec<TcpListener>,
+    /// Whoever started the process has copies of them, and keeps them when it ends.
+    pub are_inherited: bool,
+}
+
+impl Listeners {
+    /// Opens a `SO_REUSEPORT` listener on each address, whose port is known, with `options`, which
+    /// Linux copies to every socket that it accepts.
+    ///
+    /// # Errors
+    ///
+    /// An address is not this machine's, its port is below 1024 without the right to it, or is held
+    /// by a socket without `SO_REUSEPORT` or of another user.
+    pub fn open(addresses: &[SocketAddr], options: &SocketOptions) -> io::Result<Self> {
+        let sockets = addresses.iter().map(|address| listener(*address, options));
+        Ok(Listeners { sockets: sockets.collect::<io::Result<_>>()?, are_inherited: false })
+    }
+
+    /// Takes over sockets that whoever started the process has bound, and gives them `options`: what
+    /// is 0 there stays as it came.
+    ///
+    /// # Errors
+    ///
+    /// One is no TCP socket, or cannot listen.
+    pub fn inherit(sockets: Vec<TcpListener>, options: &SocketOptions) -> io::Result<Self> {
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+            apply(&SockRef::from(socket), options)?;
+            // It listens already with a backlog that is not ours, or does not because a server that
+            // was killed had suspended it.
+            resume(socket, options)?;
+        }
+        Ok(Listeners { sockets, are_inherited: true })
+    }
+}
+
 /// A non-blocking `SO_REUSEPORT` listener on `address` with `options`, which Linux copies to every
 /// socket that it accepts.
 ///
 /// # Errors
 ///
-/// The address is not this machine's, its port is below 1024 without the right to it, or is held
-/// by a socket without `SO_REUSEPORT` or of another user.
+/// As `Listeners::open`.
 pub fn listener(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener> {
     let socket = bound(address, true)?;
     apply(&socket, options)?;
-    socket.listen(i32::try_from(options.listen_backlog).unwrap_or(i32::MAX))?;
+    resume(&socket, options)?;
     Ok(socket.into())
+}
+
+/// Makes a bound socket listen, for the first time or again after `suspend`.
+///
+/// # Errors
+///
+/// Memory ran out, or another socket listens there alone.
+pub fn resume(socket: &impl AsFd, options: &SocketOptions) -> io::Result<()> {
+    SockRef::from(socket).listen(i32::try_from(options.listen_backlog).unwrap_or(i32::MAX))
+}
+
+/// Takes a listening socket out of listening, also for copies of it in other processes. New
+/// connections go to other sockets of its `SO_REUSEPORT` group, or are refused if there is none; those
+/// that wait in its queue are reset, or handed to the group with `net.ipv4.tcp_migrate_req=1`.
+/// Source: Linux `inet_shutdown`, `tcp_disconnect` and `inet_csk_listen_stop`.
+///
+/// # Errors
+///
+/// It does not listen.
+pub fn suspend(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).shutdown(Shutdown::Read)
 }
 
 /// Finds the port that `address` stands for and makes sure that nobody else listens there: with
@@ -139,7 +201,6 @@ fn defer_accept(socket: &Socket, seconds: u32) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::SockRef;
 
     const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -180,6 +241,59 @@ mod tests {
         drop(claimed);
         let error = claim(address).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    /// As many listeners on one port as there are shards, and the port.
+    fn group<const N: usize>(address: SocketAddr, options: &SocketOptions) -> (SocketAddr, [TcpListener; N]) {
+        let (address, _claimed) = claim(address).unwrap();
+        (address, std::array::from_fn(|_| listener(address, options).unwrap()))
+    }
+
+    #[test]
+    fn whoever_connects_to_a_group_with_a_suspended_socket_gets_to_another() {
+        for address in [LOOPBACK, "[::1]:0".parse().unwrap()] {
+            let (address, [mut one, mut other]) = group(address, &SocketOptions::default());
+            for _ in 0..3 {
+                suspend(&one).unwrap();
+                let clients: Vec<_> =
+                    (0..20).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+                assert!((0..20).all(|_| other.accept().is_ok()));
+                drop(clients);
+                resume(&one, &SocketOptions::default()).unwrap();
+                std::mem::swap(&mut one, &mut other);
+            }
+        }
+    }
+
+    #[test]
+    fn a_suspended_socket_refuses_until_it_is_resumed_and_keeps_every_option() {
+        let options =
+            SocketOptions { notsent_lowat_bytes: 4_096, user_timeout_ms: 7_000, ..Default::default() };
+        let (address, [listener]) = group(LOOPBACK, &options);
+        let copy = listener.try_clone().unwrap();
+        suspend(&listener).unwrap();
+        let refused = || std::net::TcpStream::connect(address).unwrap_err().kind();
+        assert_eq!(refused(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(suspend(&copy).unwrap_err().kind(), io::ErrorKind::NotConnected);
+        resume(&copy, &options).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let accepted = SockRef::from(&accepted);
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+        assert_eq!(accepted.tcp_notsent_lowat().unwrap(), 4_096);
+        assert_eq!(accepted.send_buffer_size().unwrap(), 2 * options.send_buffer_bytes as usize);
+        assert!(accepted.tcp_nodelay().unwrap());
+    }
+
+    #[test]
+    fn inherited_sockets_get_our_options_and_listen_even_if_they_did_not() {
+        let options = SocketOptions { send_buffer_bytes: 20_000, ..Default::default() };
+        let (address, [given]) = group(LOOPBACK, &SocketOptions::default());
+        suspend(&given).unwrap();
+        let listeners = Listeners::inherit(vec![given], &options).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listeners.sockets[0].accept().unwrap();
+        assert_eq!(SockRef::from(&accepted).send_buffer_size().unwrap(), 40_000);
     }
 
     #[test]

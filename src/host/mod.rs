@@ -3,6 +3,7 @@
 //! Absent on purpose: the event loop. Only `shard` names mio.
 
 pub mod descriptors;
+pub mod inherited;
 pub mod listen;
 pub mod memory;
 pub mod processors;

@@ -1,20 +1,25 @@
 //! The listeners of one shard: accepting in bounded batches, closing when full.
 //!
 //! Every shard has its own `SO_REUSEPORT` listener for each address, so the kernel spreads new
-//! connections over the shards that listen. A full shard closes its listeners: the kernel then
+//! connections over the shards that listen. A full shard's listeners stop listening: the kernel then
 //! hands new connections to the others, and nobody queues for a shard that will not take them.
 //!
+//! They are not closed for that. Whoever started the process may hold copies of them (systemd does),
+//! and a socket listens until its last copy is closed; `listen::suspend` takes all copies out at once.
+//! To open again needs no descriptor.
+//!
 //! Invariants:
+//! - inherited listeners listen when the shard has ended, so that the next server finds who waits;
 //! - running out of descriptors or memory never spins: the doors stay shut for `RETRY_MS`;
 //! - after a shard was full its doors open only below `reopen_below`, so it does not flap.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
-use crate::host::listen;
+use crate::host::listen::{self, Listeners};
 use crate::shard::{Settings, Stats};
 
 /// Time until a shard that ran out of descriptors or memory tries again.
@@ -30,62 +35,54 @@ const LISTENER: usize = usize::MAX - 1;
 /// The listeners of one shard.
 #[derive(Debug)]
 pub(super) struct Door {
-    addresses: Vec<SocketAddr>,
-    /// Empty while the door is shut.
+    /// Registered with the shard's poll; empty once the door is shut for good.
     listeners: Vec<TcpListener>,
+    /// How many there were at the start: no connection has one of their tokens.
+    tokens: usize,
+    are_inherited: bool,
+    is_open: bool,
     /// Listeners that may have more connections waiting: edge-triggered readiness is told once.
     ready: Vec<usize>,
     /// While shut because the shard was full: below how many connections to open again.
     reopen_below: usize,
     /// While shut because something ran out: when to try again.
     retry_at_ms: u64,
-    /// Shut for good: the shard drains.
-    is_retired: bool,
 }
 
 impl Door {
-    /// Opens listeners on `addresses`, whose ports are all known.
+    /// A door with `listeners`, which listen.
     ///
     /// # Errors
     ///
-    /// An address could not be bound.
-    pub(super) fn open(
-        addresses: Vec<SocketAddr>,
-        registry: &Registry,
-        settings: &Settings,
-        stats: &Stats,
-    ) -> io::Result<Self> {
-        let mut door = Door {
-            addresses,
-            listeners: Vec::new(),
-            ready: Vec::new(),
-            reopen_below: 0,
-            retry_at_ms: 0,
-            is_retired: false,
-        };
-        door.listen(registry, settings, stats)?;
-        Ok(door)
-    }
-
-    fn listen(&mut self, registry: &Registry, settings: &Settings, stats: &Stats) -> io::Result<()> {
-        let mut listeners = Vec::with_capacity(self.addresses.len());
-        for (index, address) in self.addresses.iter().enumerate() {
-            let mut listener = TcpListener::from_std(listen::listener(*address, &settings.socket)?);
+    /// The poll takes no more.
+    pub(super) fn open(listeners: Listeners, registry: &Registry, stats: &Stats) -> io::Result<Self> {
+        let Listeners { sockets, are_inherited } = listeners;
+        let mut listeners = Vec::with_capacity(sockets.len());
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let mut listener = TcpListener::from_std(socket);
             registry.register(&mut listener, Token(LISTENER - index), Interest::READABLE)?;
             listeners.push(listener);
         }
-        self.listeners = listeners;
         stats.listening.set(1);
-        Ok(())
+        Ok(Door {
+            tokens: listeners.len(),
+            listeners,
+            are_inherited,
+            is_open: true,
+            ready: Vec::new(),
+            reopen_below: 0,
+            retry_at_ms: 0,
+        })
     }
 
     /// Takes note of an event; `false` if the token is not a listener's.
     pub(super) fn event(&mut self, token: Token) -> bool {
         let index = LISTENER.wrapping_sub(token.0);
-        if index >= self.addresses.len() {
+        if index >= self.tokens {
             return false;
         }
-        if index < self.listeners.len() && !self.ready.contains(&index) {
+        // A listener that was shut tells of that, too.
+        if self.is_open && !self.ready.contains(&index) {
             self.ready.push(index);
         }
         true
@@ -98,7 +95,7 @@ impl Door {
 
     /// When to call `reopen` again, if the door is shut and time alone may open it.
     pub(super) fn retry_at_ms(&self) -> Option<u64> {
-        (self.listeners.is_empty() && !self.is_retired && self.reopen_below == 0).then_some(self.retry_at_ms)
+        (self.is_shut() && self.reopen_below == 0).then_some(self.retry_at_ms)
     }
 
     /// Accepts up to `room` connections, and no more than a batch, calling `admit` with each.
@@ -145,10 +142,28 @@ impl Door {
     }
 
     fn shut(&mut self, reopen_below: usize, stats: &Stats) {
-        self.listeners.clear();
+        self.suspend();
+        self.is_open = false;
         self.ready.clear();
         self.reopen_below = reopen_below;
         stats.listening.set(0);
+    }
+
+    fn suspend(&self) {
+        for listener in &self.listeners {
+            match listen::suspend(listener) {
+                // Whoever comes waits until this shard has a place.
+                Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                    tracing::warn!(%error, "a full shard goes on listening");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Shut for a while, not for good.
+    fn is_shut(&self) -> bool {
+        !self.is_open && !self.listeners.is_empty()
     }
 
     /// Whether the door is shut and `reopen` would try to open it. No event tells of that: the
@@ -156,31 +171,48 @@ impl Door {
     pub(super) fn may_open(&self, held: usize, now_ms: u64) -> bool {
         let is_time =
             if self.reopen_below > 0 { held < self.reopen_below } else { now_ms >= self.retry_at_ms };
-        self.listeners.is_empty() && !self.is_retired && is_time
+        self.is_shut() && is_time
     }
 
     /// Opens the door again if it is shut and may open.
-    pub(super) fn reopen(
-        &mut self,
-        held: usize,
-        now_ms: u64,
-        registry: &Registry,
-        settings: &Settings,
-        stats: &Stats,
-    ) {
+    pub(super) fn reopen(&mut self, held: usize, now_ms: u64, settings: &Settings, stats: &Stats) {
         if !self.may_open(held, now_ms) {
             return;
         }
-        if let Err(error) = self.listen(registry, settings, stats) {
-            tracing::warn!(%error, "cannot listen again; next try in {RETRY_MS} ms");
-            self.reopen_below = 0;
-            self.retry_at_ms = now_ms + RETRY_MS;
+        match self.resume(settings) {
+            Ok(()) => {
+                self.is_open = true;
+                stats.listening.set(1);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen again; next try in {RETRY_MS} ms");
+                self.suspend();
+                self.reopen_below = 0;
+                self.retry_at_ms = now_ms + RETRY_MS;
+            }
         }
     }
 
-    /// Shuts the door for good.
-    pub(super) fn retire(&mut self, stats: &Stats) {
-        self.shut(0, stats);
-        self.is_retired = true;
+    fn resume(&self, settings: &Settings) -> io::Result<()> {
+        self.listeners.iter().try_for_each(|listener| listen::resume(listener, &settings.socket))
+    }
+
+    /// Shuts the door for good. Inherited listeners are left as they came: they listen, and whoever
+    /// waits there is the next server's. A copy of them that is elsewhere must not wake this poll.
+    pub(super) fn retire(&mut self, registry: &Registry, settings: &Settings, stats: &Stats) {
+        if self.are_inherited {
+            if !self.is_open
+                && let Err(error) = self.resume(settings)
+            {
+                tracing::warn!(%error, "an inherited socket does not listen any more");
+            }
+            for listener in &mut self.listeners {
+                registry.deregister(listener).expect("what was registered is known to the poll");
+            }
+        }
+        self.listeners.clear();
+        self.ready.clear();
+        self.is_open = false;
+        stats.listening.set(0);
     }
 }

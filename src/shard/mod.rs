@@ -28,7 +28,6 @@ pub mod wheel;
 mod write;
 
 use std::io::Result;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +35,7 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use crate::conn::{ConnectionId, Phase};
+use crate::host::listen::Listeners;
 use crate::host::memory;
 
 use clock::Clock;
@@ -122,21 +122,21 @@ pub struct Shard<S: Service> {
 }
 
 impl<S: Service> Shard<S> {
-    /// Opens the shard's listeners. To be called on the shard's own thread, after its descriptor
-    /// table is its own.
+    /// A shard that accepts from `listeners`. To be called on the shard's own thread, after its
+    /// descriptor table is its own.
     ///
     /// # Errors
     ///
-    /// An address could not be bound, or descriptors ran out.
+    /// Descriptors or memory ran out.
     pub fn open(
         seat: Seat<S::Event>,
-        addresses: Vec<SocketAddr>,
+        listeners: Listeners,
         settings: Settings,
         stats: Arc<Stats>,
         service: S,
     ) -> Result<Self> {
         let registry = seat.poll.registry().try_clone()?;
-        let door = Door::open(addresses, &registry, &settings, &stats)?;
+        let door = Door::open(listeners, &registry, &stats)?;
         let clock = Clock::new();
         Ok(Shard {
             poll: seat.poll,
@@ -242,7 +242,7 @@ impl<S: Service> Shard<S> {
     fn accept(&mut self) {
         let Io { connections, registry, settings, stats, clock, wheel, .. } = &mut self.io;
         let now_ms = clock.now_ms();
-        self.door.reopen(connections.len(), now_ms, registry, settings, stats);
+        self.door.reopen(connections.len(), now_ms, settings, stats);
         if !self.door.is_ready() {
             return;
         }
@@ -267,7 +267,7 @@ impl<S: Service> Shard<S> {
             match message {
                 Message::Service(event) => self.service.event(&mut self.io, event),
                 Message::Drain { over_ms } => {
-                    self.door.retire(&self.io.stats);
+                    self.door.retire(&self.io.registry, &self.io.settings, &self.io.stats);
                     self.drain = Some(Drain::new(&self.io, over_ms));
                 }
             }

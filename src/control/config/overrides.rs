@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::{Config, validate};
 
+/// What errors of [`Config::on_sockets`] begin with.
+const SOCKETS: &str = "sockets that were handed over";
+
 /// Values given on the command line; what was not given leaves the file's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
@@ -46,6 +49,28 @@ impl Config {
         self.pin_shards |= overrides.pin_shards;
         self.private_fd_tables &= !overrides.shared_fd_table;
         validate::overridden(&self, validate::cores())?;
+        Ok(self)
+    }
+
+    /// This configuration with `addresses` in place of `listen`: sockets on them were handed over, and
+    /// of each as many as `sockets`, one for each shard.
+    ///
+    /// # Errors
+    ///
+    /// `shards` is another number, or the admin listener has one of the addresses. No line is named:
+    /// the file alone was valid.
+    pub fn on_sockets(mut self, addresses: &[SocketAddr], sockets: usize) -> Result<Config, ConfigError> {
+        if self.shards != 0 && self.shards != sockets {
+            let message = format!(
+                "`shards` is {}, but for each address were handed over: {sockets}; needed: `shards` not set, or as \
+                 many ListenStream= lines for each address in the socket unit as `shards` says",
+                self.shards
+            );
+            return Err(ConfigError::new(SOCKETS, None, message));
+        }
+        self.listen = addresses.to_vec();
+        self.shards = sockets;
+        validate::handed_over(&self, SOCKETS)?;
         Ok(self)
     }
 }
@@ -94,6 +119,23 @@ mod tests {
             "command line: `admin` is 127.0.0.1:9000, which `listen` covers with 0.0.0.0:9000; \
              give each its own port"
         );
+    }
+
+    #[test]
+    fn sockets_that_were_handed_over_replace_the_addresses_and_say_how_many_shards() {
+        let addresses = [address("192.0.2.1:80"), address("[::1]:80")];
+        let config = Config::default().on_sockets(&addresses, 3).unwrap();
+        assert_eq!((config.listen.as_slice(), config.shards), (addresses.as_slice(), 3));
+        assert!(Config::default().is_insecure() && !config.is_insecure(), "they decide who is trusted");
+        let three = Config { shards: 3, ..Config::default() };
+        assert!(three.clone().on_sockets(&addresses, 3).is_ok());
+        assert_eq!(
+            three.on_sockets(&addresses, 2).unwrap_err().to_string(),
+            "sockets that were handed over: `shards` is 3, but for each address were handed over: 2; needed: \
+             `shards` not set, or as many ListenStream= lines for each address in the socket unit as `shards` says"
+        );
+        let error = Config::default().on_sockets(&[address("0.0.0.0:8001")], 1).unwrap_err().to_string();
+        assert!(error.starts_with("sockets that were handed over: `admin` is 127.0.0.1:8001, "), "{error}");
     }
 
     #[test]

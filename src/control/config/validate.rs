@@ -53,6 +53,13 @@ pub(super) fn overridden(config: &Config, cores: usize) -> Result<(), ConfigErro
     }
 }
 
+/// Checks again what sockets that came from `origin` can change.
+pub(super) fn handed_over(config: &Config, origin: &str) -> Result<(), ConfigError> {
+    server(config)
+        .and_then(|()| backlogs(config, config.shards))
+        .map_err(|failure| ConfigError::new(origin, None, failure.message))
+}
+
 /// Cores that shards may run on; 1 if the kernel does not say, which the server reports once it runs.
 pub(super) fn cores() -> usize {
     processors::available().map_or(1, |cores| cores.len())
