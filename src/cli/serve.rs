@@ -90,6 +90,14 @@ pub(super) fn run(args: Args) -> ExitCode {
             for warning in config.warnings() {
                 tracing::warn!("{warning}");
             }
+            if let Some(inherited) = &inherited {
+                let (sockets, addresses) = (inherited.shards(), inherited.addresses());
+                tracing::info!(
+                    sockets,
+                    ?addresses,
+                    "sockets for clients were handed over; `listen` is not used"
+                );
+            }
             server::run(config, inherited)
         }
         Err(error) => {

@@ -13,6 +13,9 @@ use serde_json::json;
 
 use super::{Client, Metrics, PATIENCE, Scratch, token};
 
+/// The server's log, in its home.
+pub const LOG: &str = "throng.log";
+
 /// Pause between two looks at something that cannot be waited for.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
 
@@ -43,19 +46,19 @@ impl Server {
     /// The same with any more arguments of `throng serve`.
     pub fn with_arguments(config: &str, arguments: &[&str]) -> Server {
         let home = Scratch::new();
-        let file = home.path().join("throng.toml");
-        let log = home.path().join("throng.log");
-        fs::write(&file, config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_throng"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"])
-            .arg(&file)
-            .args(arguments)
-            .current_dir(home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_throng"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"]);
+        command.arg(home.write("throng.toml", config)).args(arguments).stdin(Stdio::null());
+        command.stderr(File::create(home.path().join(LOG)).unwrap());
+        Server::launch(command, home)
+    }
+
+    /// What `command` becomes, which writes its log into the file `throng.log` in `home`.
+    pub fn launch(mut command: Command, home: Scratch) -> Server {
+        let log = home.path().join(LOG);
+        let mut child = command.current_dir(home.path()).stdout(Stdio::piped()).spawn().unwrap();
+        // The command has descriptors of its own that the child was given.
+        drop(command);
         let ready = first_line(&mut child);
         let addresses = ready.as_deref().and_then(addresses);
         let Some((clients, admin)) = addresses else {
