@@ -11,3 +11,4 @@ mod keeper;
 pub mod metrics;
 pub mod server;
 mod store_metrics;
+mod supervisor;

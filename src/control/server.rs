@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -25,6 +26,7 @@ use super::config::Config;
 use super::data_dir::DataDir;
 use super::keeper::{self, Inboxes, Keeper};
 use super::store_metrics::StoreCollector;
+use super::supervisor::{self, RollCall};
 use crate::doctor::{self, DESCRIPTORS_SPARE, Setup};
 use crate::host::inherited::{Copies, Inherited};
 use crate::host::listen::{self, Listeners};
@@ -100,7 +102,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
     let keeper = Keeper::start(&config, &data_dir, (committer, intake), shared, inboxes).map_err(failure)?;
 
     let health = Arc::new(Health::default());
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let admin = tokio::net::TcpListener::bind(config.admin)
             .await
             .map_err(|error| cannot_listen("admin", config.admin, &error))?;
@@ -115,6 +117,9 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         let addresses = crew.open_doors(&config)?;
         health.enter(Phase::Ready);
         announce(&config, &addresses, admin_address, shards).map_err(failure)?;
+        supervisor::ready(&stats);
+        let roll = RollCall::new(Arc::clone(&crew.inboxes), Arc::clone(&stats));
+        let supervising = tokio::spawn(supervisor::watch(roll));
 
         tokio::select! {
             _ = signals.next() => {}
@@ -122,6 +127,10 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         }
         health.enter(Phase::Draining);
         tracing::info!(drain_ms = config.drain_ms, "draining; a second signal ends at once");
+        // Shards end one by one now and answer no more.
+        supervising.abort();
+        let drain_ms = u64::from(config.drain_ms) + u64::from(config.limits.close_timeout_ms);
+        drop(tokio::spawn(supervisor::end(Duration::from_millis(drain_ms), Arc::clone(&stats))));
         crew.drain(config.drain_ms.into());
         tokio::select! {
             _ = signals.next() => {
@@ -139,7 +148,10 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
             () = keeper.end() => {}
         }
         Ok(())
-    })
+    });
+    // Whoever waits aside, for a service manager that does not read, say, is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 /// Writes the readiness line: the only line on stdout, for people and for programs that wait for it.

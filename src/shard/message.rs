@@ -8,6 +8,11 @@ pub enum Message<E> {
         /// Time to spread the closes over; 0 closes all at once.
         over_ms: u64,
     },
+    /// Say that it was taken in, by `Stats::probe`.
+    Probe {
+        /// Number of the question, above 0.
+        number: u64,
+    },
     /// For the service.
     Service(E),
 }

@@ -99,6 +99,11 @@ impl<E> Seat<E> {
         let (sender, receiver) = inbox(Waker::new(poll.registry(), WAKER)?, inbox_bytes_max);
         Ok((Seat { poll, receiver }, sender))
     }
+
+    /// The next message of the inbox, in place of the shard: for tests of what is sent to one.
+    pub fn next_message(&self) -> Option<Message<E>> {
+        self.receiver.pop()
+    }
 }
 
 /// A shard that serves `S`.
@@ -266,6 +271,7 @@ impl<S: Service> Shard<S> {
             self.io.stats.inbox_messages.add(1);
             match message {
                 Message::Service(event) => self.service.event(&mut self.io, event),
+                Message::Probe { number } => self.io.stats.probe.set(number),
                 Message::Drain { over_ms } => {
                     self.door.retire(&self.io.registry, &self.io.settings, &self.io.stats);
                     self.drain = Some(Drain::new(&self.io, over_ms));

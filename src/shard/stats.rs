@@ -127,6 +127,8 @@ pub struct Stats {
     pub feed_switches: Counter,
     /// Turns of the event loop.
     pub turns: Counter,
+    /// Number of the last `Message::Probe` that was taken in; 0 for none.
+    pub probe: Counter,
 }
 
 #[cfg(test)]
