@@ -213,6 +213,8 @@ fn a_supervisor_that_is_gone_harms_nobody() {
         .stderr(File::create(home.path().join(LOG)).unwrap())
         .env("NOTIFY_SOCKET", home.path().join("gone"));
     let server = Server::launch(command, home);
+    // The control plane serves this after it has tried to tell.
+    assert!(server.admin_get("/readyz").starts_with("HTTP/1.1 200 "));
     drop(server.client());
     assert!(server.log().contains("the service manager cannot be told"), "{}", server.log());
 }
