@@ -42,7 +42,7 @@ install_all() {
     local binary=$1 is_new=false
     [ -f "$binary" ] || fail "no binary $binary; build one with \`cargo build --release\`, or name it: $0 BINARY"
     [ -x "$binary" ] || fail "$binary cannot be executed; \`chmod +x $binary\`, or name another: $0 BINARY"
-    # install(1) writes beside and renames nothing, but unlinks first: a running server keeps its file.
+    # install(1) makes a new file: a server that runs keeps the old one until it ends.
     install -D -m 0755 "$binary" "$root$binary_at"
     install -D -m 0644 "$here/throng.service" "$root$units_at/throng.service"
     install -D -m 0644 "$here/throng.socket" "$root$units_at/throng.socket"
