@@ -94,8 +94,9 @@ fn tables(server: &Server, sockets: &Sockets, thread: &str) -> Vec<Vec<usize>> {
         .collect();
     let tasks =
         fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().map(|task| task.unwrap().path());
+    // A thread may end while it is looked at.
     let named = |task: &std::path::PathBuf| {
-        fs::read_to_string(task.join("comm")).unwrap().trim_end().starts_with(thread)
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end().starts_with(thread))
     };
     let mut tables: Vec<Vec<usize>> = tasks
         .filter(named)
@@ -114,7 +115,9 @@ fn there_is_a_shard_for_each_socket_and_nobody_else_has_a_copy() {
     let server = sockets.serve("listen = ['127.0.0.1:1']", &[]);
     assert_eq!(server.address(), sockets.address);
     assert_eq!(tables(&server, &sockets, "shard-"), [[0], [1]]);
-    assert_eq!(tables(&server, &sockets, "throng"), [[0; 0]]);
+    // The main thread, and any other that has not yet named itself.
+    let others = tables(&server, &sockets, "throng");
+    assert!(!others.is_empty() && others.iter().all(Vec::is_empty), "{others:?}");
     let log = server.log();
     assert!(log.contains("sockets for clients were handed over; `listen` is not used"), "{log}");
     let mut clients: Vec<_> = (0..30).map(|_| server.client()).collect();
