@@ -26,7 +26,7 @@ use super::config::Config;
 use super::data_dir::DataDir;
 use super::keeper::{self, Inboxes, Keeper};
 use super::store_metrics::StoreCollector;
-use super::supervisor::{self, RollCall};
+use super::supervisor::{self, Ending, RollCall};
 use crate::doctor::{self, DESCRIPTORS_SPARE, Setup};
 use crate::host::inherited::{Copies, Inherited};
 use crate::host::listen::{self, Listeners};
@@ -130,7 +130,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         // Shards end one by one now and answer no more.
         supervising.abort();
         let drain_ms = u64::from(config.drain_ms) + u64::from(config.limits.close_timeout_ms);
-        drop(tokio::spawn(supervisor::end(Duration::from_millis(drain_ms), Arc::clone(&stats))));
+        let ending = Ending::begin(Duration::from_millis(drain_ms), Arc::clone(&stats));
         crew.drain(config.drain_ms.into());
         tokio::select! {
             _ = signals.next() => {
@@ -147,6 +147,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
             }
             () = keeper.end() => {}
         }
+        ending.told().await;
         Ok(())
     });
     // Whoever waits aside, for a service manager that does not read, say, is not waited for.

@@ -5,8 +5,8 @@
 //! - "alive" is told only when every shard has answered a question that was asked after the last time;
 //! - it is the control plane that asks and tells: if that hangs, nothing is told;
 //! - nobody is asked again before all have answered, so a shard that hangs gathers no questions;
-//! - what is told again and again is told by a thread that may wait: a service manager that does not
-//!   read for a while stops nothing here.
+//! - all but "ready" is told by a thread that may wait: a service manager that does not read for a while
+//!   stops nothing here.
 //!
 //! Absent on purpose: the committer. A disk that hangs is no reason to start again, which would not mend
 //! the disk and would end every connection; rooms without history go on, and `keeper` answers the others.
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::keeper::Inboxes;
 use crate::shard::Stats;
@@ -26,6 +27,9 @@ const EXTENSION: Duration = Duration::from_secs(30);
 
 /// How often the end asks for more time.
 const EXTENSION_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the process waits at its very end for a service manager that does not read.
+const TOLD_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Time that the end may take behind the last client: the committer and the store.
 const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -54,11 +58,32 @@ pub(super) fn ready(stats: &[Arc<Stats>]) {
     tell(&[NotifyState::Ready, NotifyState::Status(&status(stats))]);
 }
 
-/// Tells that the end has begun, and asks for time until `drain` is over, again and again: the unit may
-/// allow less than the configuration. What is asked for never shortens what the unit allows.
-pub(super) async fn end(drain: Duration, stats: Arc<[Arc<Stats>]>) {
-    let end = Instant::now() + drain;
-    tell(&[NotifyState::Stopping, NotifyState::Status(&format!("ending; {}", status(&stats)))]);
+/// The end, which is being told.
+#[derive(Debug)]
+pub(super) struct Ending(oneshot::Receiver<()>);
+
+impl Ending {
+    /// Tells that the end has begun, and asks for time until `drain` is over, again and again: the unit
+    /// may allow less than the configuration. What is asked for never shortens what the unit allows.
+    pub(super) fn begin(drain: Duration, stats: Arc<[Arc<Stats>]>) -> Self {
+        let (begun, is_told) = oneshot::channel();
+        // It ends with the runtime.
+        drop(tokio::spawn(async move {
+            tell_aside(vec![NotifyState::Stopping], Some(format!("ending; {}", status(&stats)))).await;
+            // Nobody waits any more if the end was faster.
+            let _ = begun.send(());
+            extend(Instant::now() + drain).await;
+        }));
+        Ending(is_told)
+    }
+
+    /// Completes when the end has been told, or the service manager does not read.
+    pub(super) async fn told(self) {
+        let _ = timeout(TOLD_PATIENCE, self.0).await;
+    }
+}
+
+async fn extend(end: Instant) {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let asked = left.min(EXTENSION) + LAST_WRITES;
@@ -79,8 +104,8 @@ fn status(stats: &[Arc<Stats>]) -> String {
 /// For ever: tells that the process is alive, twice in the time after which the supervisor takes it for
 /// dead, while every shard answers. Returns at once where nobody waits for that (`WATCHDOG_USEC`).
 pub(super) async fn watch(mut roll: RollCall) {
-    let Some(timeout) = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero()) else { return };
-    let mut beats = interval(timeout / 2);
+    let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else { return };
+    let mut beats = interval(patience / 2);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
@@ -88,7 +113,7 @@ pub(super) async fn watch(mut roll: RollCall) {
         if silent.is_empty() {
             tell_aside(vec![NotifyState::Watchdog], Some(status(&roll.stats))).await;
         } else {
-            let beat_ms = (timeout / 2).as_millis();
+            let beat_ms = (patience / 2).as_millis();
             let status = format!("not answered for {beat_ms} ms: shards {silent:?}");
             tracing::error!("{status}; if they stay silent, the service manager ends this process");
             tell_aside(Vec::new(), Some(status)).await;
