@@ -1,8 +1,8 @@
 """Clients of a throng for the scripts beside this file: plain sockets, no package.
 
     client.py connect N             N connections, all upgraded and then closed; 0 if all were served
-    client.py until FILE            one connection after another until FILE is there; prints how many were
-                                    served; 0 if all were
+    client.py until FILE            one connection after another until FILE is there; prints "begun" after the
+                                    first and at the end how many were served; 0 if all were
     client.py fill N FILE           N connections that are held until FILE is there; prints "full"
     client.py publish TEXT          publishes into the room "notes", with the key "test-key-of-16-bytes"
     client.py history               prints what the room holds, a line for each
@@ -46,6 +46,8 @@ def until(path):
     while not os.path.exists(path):
         served().close()
         count += 1
+        if count == 1:
+            print("begun", flush=True)
     print(count)
 
 
