@@ -36,6 +36,10 @@ uninstall() {
         systemctl daemon-reload
     fi
     echo "throng is uninstalled; kept: $root$config_at/throng.toml and $root/var/lib/throng (remove them by hand)"
+    local left
+    for left in "$root$units_at"/throng.{service,socket}.d "$root"/etc/sysctl.d/90-throng.*; do
+        [ ! -e "$left" ] || echo "kept too: $left"
+    done
 }
 
 install_all() {
@@ -64,12 +68,20 @@ install_all() {
     echo "next: systemctl enable --now throng        or, once it runs: systemctl restart throng"
 }
 
-if [ "$(id -u)" -ne 0 ] && [ -z "$root" ]; then
-    fail "installing needs root: sudo $0 $*    (or DESTDIR=DIR $0 to stage it)"
-fi
+needs_root() {
+    if [ "$(id -u)" -ne 0 ] && [ -z "$root" ]; then
+        fail "installing needs root: sudo $0 $*    (or DESTDIR=DIR $0 to stage it)"
+    fi
+}
+
 case ${1:-} in
+    -h | --help)
+        sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit 0
+        ;;
     --uninstall)
         [ $# -eq 1 ] || fail "--uninstall takes no more arguments"
+        needs_root "$@"
         uninstall
         ;;
     -*)
@@ -77,6 +89,7 @@ case ${1:-} in
         ;;
     *)
         [ $# -le 1 ] || fail "one binary at most; usage: $0 [BINARY] | --uninstall"
+        needs_root "$@"
         install_all "${1:-${CARGO_TARGET_DIR:-$here/../target}/release/throng}"
         ;;
 esac

@@ -50,6 +50,14 @@ fn what_a_connection_costs_is_what_limits_say() {
 }
 
 #[test]
+fn the_sockets_are_one_for_each_shard_and_do_not_wait_for_the_network() {
+    let socket = unit("throng.socket");
+    assert!(values(&socket, "ListenStream").len() > 1);
+    assert_eq!(values(&socket, "ReusePort"), ["true"]);
+    assert_eq!(values(&socket, "FreeBind"), ["true"], "an address of no interface yet");
+}
+
+#[test]
 fn the_unit_stops_no_default_drain_and_takes_every_thread() {
     let (service, config) = (unit("throng.service"), Config::default());
     let end_ms = u64::from(config.drain_ms) + u64::from(config.limits.close_timeout_ms);
