@@ -14,8 +14,8 @@ THRONG = True
 SECONDS = 60
 
 CONNECTIONS = 10000
-TRACKED = 10000
-PAIRS = 3
+TRACKED = 8000
+PAIRS = 5
 # The smallest rule set that makes the kernel track: one that asks for the state of a connection.
 TRACK = "table inet t { chain i { type filter hook input priority 0; ct state invalid drop; }; }\n"
 UNTRACKED = ("table inet t { chain p { type filter hook prerouting priority raw; tcp dport 1-65535 notrack; };\n"
@@ -37,8 +37,8 @@ def measure(throng):
             for name in RULES]
     return [
         linux.table(f"{TRACKED:,} connections over loopback", ["rules", "entries", "bytes of an entry (slab)",
-                    "slab bytes of a connection beside its sockets"], memory),
-        linux.table(f"throng bench idle --connections {CONNECTIONS} --hold 1; fanout --members 1000 --seconds 1: "
+                    "all slab bytes of a connection, both ends"], memory),
+        linux.table(f"throng bench idle --connections {CONNECTIONS} --hold 1; fanout --members 1000 --seconds 2 --spin: "
                     f"medians of {PAIRS} in turn", ["rules", "server CPU µs per connect", "ratio", "connects per second",
                     "ratio", "server CPU ns per delivery", "ratio"], rows,
                     "Over loopback each segment passes the hooks of both ends, in the sender's context: a server whose "
@@ -54,11 +54,12 @@ def bytes_of_entry(rules):
     linux.closing(end for pair in linux.pairs(200) for end in pair)
     before, entries = linux.slabs(), count()
     objects, each = linux.slab_objects("nf_conntrack")
-    made = linux.pairs(TRACKED - 2000)
+    made = linux.pairs(TRACKED)
     after = linux.slabs()
     ours = {name: after[name] - before.get(name, 0) for name in after if name.startswith("nf_")}
-    made.clear()
-    return [count() - entries, each if ours.get("nf_conntrack") else 0, round(sum(ours.values()) / (TRACKED - 2000))]
+    total = sum(after.values()) - sum(before.values())
+    held = len(made)
+    return [count() - entries, each if ours.get("nf_conntrack") else 0, round(total / held)]
 
 
 def count():
@@ -68,8 +69,8 @@ def count():
 def loaded(throng, rules):
     if rules:
         linux.nft(rules)
-    idle = linux.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", "--serve-args=--shards 2")
-    fan = linux.bench(throng, "fanout", "--members", "1000", "--in-flight", "1", "--seconds", "1", "--serve-args=--shards 1")
+    idle = linux.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", serve="--shards 2")
+    fan = linux.bench(throng, "fanout", "--members", "1000", "--seconds", "2", "--spin", serve="--shards 1")
     return {"server_cpu_us_per_connect": linux.figure(idle, "server_cpu_us_per_connect"),
             "connects_per_second": linux.figure(idle, "connects_per_second"),
             "server_cpu_ns_per_delivery": linux.figure(fan, "server_cpu_ns_per_delivery")}
@@ -88,7 +89,7 @@ def full_table():
         line = next((line.split("] ", 1)[-1] for line in reversed(told.splitlines()) if "nf_conntrack" in line), "nothing")
     rows = [[name, value] for name, value in found.items()] + [["the kernel's log", line]]
     return linux.table(f"{limit + 200:,} connects to a server that accepts, {key} = {limit:,}", ["what", "found"], rows,
-                       "The key belongs to each namespace here." if mine else "The key is the machine's: put back.")
+                       "The key belongs to each namespace here." if mine else "The key belongs to the whole machine here; it was put back.")
 
 
 def may_write(key):

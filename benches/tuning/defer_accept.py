@@ -2,7 +2,6 @@
 
 import select
 import socket
-import tempfile
 import time
 
 import linux
@@ -117,9 +116,6 @@ def crowded(backlog):
 
 
 def connects(throng, seconds):
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-        file.write(f"[socket]\ndefer_accept_s = {seconds}\n")
-        file.flush()
-        report = linux.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1",
-                             f"--serve-args=--shards 2 --config {file.name}")
+    report = linux.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", serve="--shards 2",
+                         configuration=f"[socket]\ndefer_accept_s = {seconds}\n")
     return {name: linux.figure(report, name) for name in ("server_cpu_us_per_connect", "connects_per_second")}

@@ -108,5 +108,5 @@ def deliveries(throng):
 def fanout(throng, buckets):
     within(buckets)
     report = linux.bench(throng, "fanout", "--members", str(MEMBERS), "--in-flight", "1", "--seconds", "2",
-                         "--serve-args=--shards 1")
+                         serve="--shards 1")
     return linux.figure(report, "server_cpu_ns_per_delivery")

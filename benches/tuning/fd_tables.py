@@ -20,8 +20,7 @@ def measure(throng):
     found = {(kind, name): [] for kind in ("", " --shared-fd-table") for name in names}
     for _ in range(PAIRS):
         for kind in ("", " --shared-fd-table"):
-            report = linux.apart(linux.bench, throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1",
-                                 "--serve-args=--shards 2" + kind)
+            report = linux.apart(loaded, throng, kind)
             for name in names:
                 found[kind, name].append(linux.figure(report, name))
     rows = [[name, linux.median(found["", name]), linux.median(found[" --shared-fd-table", name]),
@@ -34,6 +33,10 @@ def measure(throng):
         linux.table("What a server of 4 shards with RLIMIT_NOFILE 1,000 says that it can hold, and holds of 5,000 connects",
                     ["tables", "upgraded", "not"], held),
     ]
+
+
+def loaded(throng, kind):
+    return linux.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", serve="--shards 2" + kind)
 
 
 def holds(throng, arguments):

@@ -30,8 +30,8 @@ def messages(value, pause, control):
     try:
         with linux.inside(path.server):
             linux.write_setting("net.ipv4.tcp_slow_start_after_idle", value)
-            linux.write_setting("net.ipv4.tcp_congestion_control", control)
-            door = linux.listener(host=path.SERVER, options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)])
+            door = linux.listener(host=path.SERVER, options=[
+                (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.IPPROTO_TCP, socket.TCP_CONGESTION, control.encode())])
         with linux.inside(path.client):
             client = socket.create_connection(door.getsockname(), 10)
         select.select([door], [], [], 5)

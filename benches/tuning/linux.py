@@ -480,11 +480,14 @@ def free_port(host):
         return probe.getsockname()[1]
 
 
-def bench(binary, *words):
-    """Runs `throng bench` and returns its report."""
+def bench(binary, *words, serve="", configuration=""):
+    """Runs `throng bench` on a server with these arguments and this configuration, and returns its report."""
     with tempfile.TemporaryDirectory(prefix="throng-tuning-") as folder:
         file = pathlib.Path(folder, "report.json")
-        done = subprocess.run([binary, "bench", *words, "--json", file], capture_output=True, text=True,
+        # Without a drain the run ends at once instead of after 10 s.
+        pathlib.Path(folder, "serve.toml").write_text("drain_ms = 0\n" + configuration)
+        serve = f"--serve-args=--config {folder}/serve.toml {serve}"
+        done = subprocess.run([binary, "bench", *words, serve, "--json", file], capture_output=True, text=True,
                               cwd=folder, preexec_fn=end_with_parent, env=os.environ | {"THRONG_LOG": "error"})
         if done.returncode:
             raise Cannot(f"throng bench {' '.join(words)}: {(done.stderr or done.stdout)[-300:]}")

@@ -43,11 +43,11 @@ def measure(_):
 def stream(size, lowat, control):
     path = linux.Path(DELAY_MS, BYTES_PER_SECOND, QUEUE_BYTES)
     try:
-        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+                   (socket.IPPROTO_TCP, socket.TCP_CONGESTION, control.encode())]
         options += [(socket.SOL_SOCKET, socket.SO_SNDBUF, size)] if size else []
         options += [(socket.IPPROTO_TCP, linux.TCP_NOTSENT_LOWAT, lowat)] if lowat else []
         with linux.inside(path.server):
-            linux.write_setting("net.ipv4.tcp_congestion_control", control)
             door = linux.listener(host=path.SERVER, options=options)
         with linux.inside(path.client):
             client = socket.create_connection(door.getsockname(), 10)
