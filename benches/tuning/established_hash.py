@@ -71,6 +71,9 @@ def hold_and_trip(pipe, buckets):
         pipe.send(f'"{why}"'.encode())
         return
     made = linux.pairs(PAIRS, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], sources=4)
+    for pair in made:
+        for end in pair:
+            end.setblocking(True)
     chance = random.Random(1)
     pipe.send(b"true")
     while pipe.recv(100):

@@ -5,7 +5,6 @@ wherever the kernel lets them; the few that are the machine's (`Setting`) are pu
 Namespaces have no names: a descriptor holds them, so they end with the process.
 """
 
-import array
 import contextlib
 import ctypes
 import fcntl
@@ -24,9 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 CLONE_NEWNET = 0x40000000
 # Constants that Python 3.11's socket module lacks; source: include/uapi/linux/tcp.h, include/uapi/asm-generic/socket.h.
 TCP_NOTSENT_LOWAT = 25
@@ -34,8 +33,6 @@ TCP_USER_TIMEOUT = 18
 TCP_DEFER_ACCEPT = 9
 IP_BIND_ADDRESS_NO_PORT = 24
 SO_MEMINFO = 55
-SO_SNDBUFFORCE = 32
-SO_RCVBUFFORCE = 33
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -249,6 +246,8 @@ class Worker:
             self.pipe.close()
             try:
                 function(theirs, *words)
+            except BaseException:  # nobody else would say it
+                traceback.print_exc()
             finally:
                 os._exit(0)
         theirs.close()
