@@ -33,7 +33,7 @@ def measure(_):
         control = control[0] if control else "cubic"
         if control in known:
             rows.append([title, control, *linux.apart(stream, size, lowat, control, namespace=False)])
-    return [linux.table("A server that writes the newest state, 1,000 B, whenever the socket takes it; the path is 20 Mbit/s "
+    return [linux.table("A server that writes the newest state, 1,000 B, until the socket takes no more, and again when it is writable; the path is 20 Mbit/s "
                         "and 100 ms there and back", ["server's socket", "congestion control", "Mbit/s received", "age at the reader p50, ms",
                         "p99, ms", "queued at the server p50, bytes (SO_MEMINFO)", "of it not sent, p50 bytes (TCP_INFO)"], rows,
                         f"After {WARM_UP_S} s of warm-up. The least possible age is 50 ms. The queue of the path holds "
@@ -58,10 +58,10 @@ def stream(size, lowat, control):
         started, rest, queued, unsent, look_at = time.monotonic(), b"", [], [], 0
         while time.monotonic() - started < SECONDS_EACH:
             select.select([], [server], [], 0.1)
-            if not rest:
-                rest = struct.pack("d", time.monotonic()).ljust(MESSAGE, b".")
             try:
-                rest = rest[server.send(rest):]
+                while True:
+                    rest = rest or struct.pack("d", time.monotonic()).ljust(MESSAGE, b".")
+                    rest = rest[server.send(rest):]
             except BlockingIOError:
                 pass
             now = time.monotonic()
