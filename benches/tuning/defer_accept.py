@@ -70,7 +70,7 @@ def silent(seconds):
     after = linux.slabs()
     grown = {name: (after[name] - before.get(name, 0)) / SILENT for name in after}
     return [len(accepted), now.get("03", 0), now.get("01", 0) - len(accepted), round(sum(grown.values())),
-            round(grown.get("request_sock_TCP", 0)), round(grown.get("TCP", 0)), len(clients)][:6]
+            round(grown.get("request_sock_TCP", 0)), round(grown.get("TCP", 0))]
 
 
 def handed_over(seconds):
