@@ -5,11 +5,12 @@ import socket
 import time
 
 import linux
+import serving
 
 QUESTION = "What does TCP_DEFER_ACCEPT do with clients that connect and say nothing?"
 ROOT = "reads /proc/slabinfo and makes network namespaces"
 THRONG = True
-SECONDS = 60
+SECONDS = 160
 
 SILENT = 3000
 CONNECTIONS = 15000
@@ -34,7 +35,8 @@ def measure(throng):
                     "of it request_sock_TCP", "of it TCP"], held, "A server whose clients are elsewhere has a half of TCP "
                     "without it, and only the request with it."),
         linux.table("When a silent client is handed to accept()", ["TCP_DEFER_ACCEPT, s", "accepted after, s",
-                    "SYN-ACKs repeated"], handed, "The kernel counts time-outs (1, 2, 4 s apart), not seconds, and repeats the SYN-ACK after the last one."),
+                    "SYN-ACKs repeated"], handed, "The kernel counts time-outs (1, 2, 4 s apart), not seconds, and "
+                    "repeats the SYN-ACK after the last one."),
         linux.table("1,000 silent clients at a listener with TCP_DEFER_ACCEPT 60 s, then 50 that speak at once",
                     ["backlog", "in SYN-RECV", "of the 50 accepted in 1 s", "cookies sent"], crowd,
                     "Silent clients wait in the SYN queue, whose length is the backlog."),
@@ -116,6 +118,6 @@ def crowded(backlog):
 
 
 def connects(throng, seconds):
-    report = linux.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", serve="--shards 2",
+    report = serving.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", serve="--shards 2",
                          configuration=f"[socket]\ndefer_accept_s = {seconds}\n")
-    return {name: linux.figure(report, name) for name in ("server_cpu_us_per_connect", "connects_per_second")}
+    return {name: serving.figure(report, name) for name in ("server_cpu_us_per_connect", "connects_per_second")}

@@ -5,6 +5,7 @@ import resource
 import socket
 
 import linux
+import serving
 
 QUESTION = "What does the load factor of the established hash cost per round trip and per delivery?"
 ROOT = "makes network namespaces with net.ipv4.tcp_child_ehash_entries"
@@ -47,7 +48,8 @@ def trips():
     return linux.table(f"{2 * PAIRS:,} sockets in each namespace ({PAIRS:,} connections, both ends), one byte there and back over "
                        f"a connection taken by chance, {ROUNDS} rounds in turn",
                        ["buckets", "sockets per bucket", "CPU of a round trip, ns: median", "fastest tenth", "its ratio",
-                        "more, ns"], rows, "Neighbours can only lengthen a round, so the fastest tenth is compared. A round trip is four system calls and at least two segments, each of which is looked up once.")
+                        "more, ns"], rows, "Neighbours can only lengthen a round, so the fastest tenth is compared. "
+                       "A round trip is four system calls and at least two segments, each of which is looked up once.")
 
 
 def within(buckets):
@@ -109,6 +111,6 @@ def deliveries(throng):
 
 def fanout(throng, buckets):
     within(buckets)
-    report = linux.bench(throng, "fanout", "--members", str(MEMBERS), "--in-flight", "1", "--seconds", "2",
+    report = serving.bench(throng, "fanout", "--members", str(MEMBERS), "--in-flight", "1", "--seconds", "2",
                          serve="--shards 1")
-    return linux.figure(report, "server_cpu_ns_per_delivery")
+    return serving.figure(report, "server_cpu_ns_per_delivery")

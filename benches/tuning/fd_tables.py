@@ -5,11 +5,12 @@ import socket
 import time
 
 import linux
+import serving
 
 QUESTION = "What do private descriptor tables change: accepts, and how many connections a process holds?"
 ROOT = "makes network namespaces, and gives both sides as many descriptors as they may have"
 THRONG = True
-SECONDS = 90
+SECONDS = 190
 
 PAIRS = 7
 CONNECTIONS = 15000
@@ -22,7 +23,7 @@ def measure(throng):
         for kind in ("", " --shared-fd-table"):
             report = linux.apart(loaded, throng, kind)
             for name in names:
-                found[kind, name].append(linux.figure(report, name))
+                found[kind, name].append(serving.figure(report, name))
     rows = [[name, linux.median(found["", name]), linux.median(found[" --shared-fd-table", name]),
              linux.ratio(found["", name], found[" --shared-fd-table", name])] for name in names]
     held = [[title, *linux.apart(holds, throng, arguments)]
@@ -36,12 +37,12 @@ def measure(throng):
 
 
 def loaded(throng, kind):
-    return linux.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", serve="--shards 2" + kind)
+    return serving.bench(throng, "idle", "--connections", str(CONNECTIONS), "--hold", "1", serve="--shards 2" + kind)
 
 
 def holds(throng, arguments):
     linux.raise_descriptors()
-    server = linux.Throng(throng, "shards = 4\n", arguments, descriptors=(1000, 1000))
+    server = serving.Throng(throng, "shards = 4\n", arguments, descriptors=(1000, 1000))
     poll, clients, upgraded, failed = select.epoll(), {}, 0, 0
     try:
         for index in range(5000):
@@ -61,7 +62,7 @@ def holds(throng, arguments):
                         upgraded += client.recv(300).startswith(b"HTTP/1.1 101")
                         poll.unregister(number)
                     else:
-                        client.send(linux.UPGRADE)
+                        client.send(serving.UPGRADE)
                         poll.modify(number, select.EPOLLIN)
                 except OSError:
                     failed += 1

@@ -1,4 +1,4 @@
-"""What the questions share: counters of the kernel, settings that are put back, namespaces, sockets, a throng to serve.
+"""What the questions share: counters of the kernel, settings that are put back, namespaces, children, sockets, tables.
 
 Everything that a question changes goes away with it. Settings are written in network namespaces of the question's own
 wherever the kernel lets them; the few that are the machine's (`Setting`) are put back on every exit but SIGKILL.
@@ -7,9 +7,7 @@ Namespaces have no names: a descriptor holds them, so they end with the process.
 
 import contextlib
 import ctypes
-import fcntl
 import json
-import mmap
 import os
 import pathlib
 import platform
@@ -21,7 +19,6 @@ import statistics
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import traceback
 
@@ -335,174 +332,6 @@ def closing(sockets):
     for one in sockets:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         one.close()
-
-
-# A long path
-
-TUNSETIFF = 0x400454CA
-IFF_TUN_NO_PI = 0x1001
-
-
-class Path:
-    """Two namespaces with a path between them that has a delay, a rate and a queue; this kernel has no netem.
-
-    A child carries packets from one TUN device to the other. `server` and `client` are the namespaces, 198.18.0.1 and
-    198.18.0.2 (RFC 2544) their addresses. `cut` makes the path lose everything from then on, silently.
-    """
-
-    SERVER = "198.18.0.1"
-    CLIENT = "198.18.0.2"
-
-    def __init__(self, delay_ms, bytes_per_second, queue_bytes):
-        if not os.path.exists("/dev/net/tun"):
-            raise Cannot("needs /dev/net/tun")
-        self.shared = mmap.mmap(-1, PAGE_BYTES)
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        ends = []
-        for mine, other in ((self.SERVER, self.CLIENT), (self.CLIENT, self.SERVER)):
-            namespace = new_namespace()
-            device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-            fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"path", IFF_TUN_NO_PI))
-            ip("address", "add", mine, "peer", other, "dev", "path")
-            ip("link", "set", "path", "txqueuelen", "10000", "up")
-            ends.append((namespace, device))
-        LIBC.setns(home, CLONE_NEWNET)
-        os.close(home)
-        (self.server, left), (self.client, right) = ends
-        self.pid = os.fork()
-        if self.pid == 0:
-            end_with_parent()
-            try:
-                carry(left, right, delay_ms / 1000, bytes_per_second, queue_bytes, self.shared)
-            finally:
-                os._exit(0)
-        os.close(left)
-        os.close(right)
-
-    def cut(self, is_cut=True):
-        """Loses every packet in both directions from now on."""
-        self.shared[0] = 1 if is_cut else 0
-
-    def close(self):
-        """Ends the carrier and lets the namespaces go."""
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        os.close(self.server)
-        os.close(self.client)
-
-
-def carry(left, right, delay_s, bytes_per_second, queue_bytes, shared):
-    """Carries packets between two TUN devices; each direction has a link of the given rate, a queue, and a delay."""
-    free_at = {left: 0.0, right: 0.0}
-    under_way = {left: [], right: []}
-    peer = {left: right, right: left}
-    while True:
-        now = time.monotonic()
-        next_at = min((queue[0][0] for queue in under_way.values() if queue), default=now + 1)
-        ready, _, _ = select.select([left, right], [], [], max(0.0, next_at - now))
-        now = time.monotonic()
-        for end in ready:
-            for _ in range(64):
-                try:
-                    packet = os.read(end, 65536)
-                except BlockingIOError:
-                    break
-                start = max(now, free_at[end])
-                if shared[0] or (start - now) * bytes_per_second > queue_bytes:
-                    continue
-                free_at[end] = start + len(packet) / bytes_per_second
-                under_way[end].append((free_at[end] + delay_s, packet))
-        for end, queue in under_way.items():
-            gone = 0
-            while gone < len(queue) and queue[gone][0] <= now:
-                if not shared[0]:
-                    with contextlib.suppress(OSError):
-                        os.write(peer[end], queue[gone][1])
-                gone += 1
-            del queue[:gone]
-
-
-# throng
-
-class Throng:
-    """A `throng serve` of one configuration on ports of its own, in this namespace; ended by its pid."""
-
-    def __init__(self, binary, configuration="", arguments=(), host="127.0.0.1", descriptors=None):
-        self.folder = tempfile.TemporaryDirectory(prefix="throng-tuning-")
-        file = pathlib.Path(self.folder.name, "throng.toml")
-        file.write_text(configuration)
-        self.port, self.admin = free_port(host), free_port("127.0.0.1")
-        command = [binary, "serve", "--config", file, "--listen", f"{host}:{self.port}",
-                   "--admin", f"127.0.0.1:{self.admin}", "--data", f"{self.folder.name}/data", *arguments]
-
-        def first():
-            end_with_parent()
-            if descriptors:
-                resource.setrlimit(resource.RLIMIT_NOFILE, descriptors)
-        self.log = open(pathlib.Path(self.folder.name, "log"), "w+")
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=first,
-                                        env=os.environ | {"THRONG_LOG": os.environ.get("THRONG_LOG", "warn")})
-        self.pid = self.process.pid
-        if not select.select([self.process.stdout], [], [], 30)[0] or not self.process.stdout.readline():
-            raise Cannot(f"throng did not start: {self.said()[-400:]}")
-
-    def metric(self, name):
-        """One figure of /metrics, summed over its labels."""
-        with socket.create_connection(("127.0.0.1", self.admin), 5) as admin:
-            admin.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            text = b"".join(iter(lambda: admin.recv(65536), b"")).decode()
-        lines = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
-
-    def said(self):
-        """What it wrote to its log."""
-        self.log.flush()
-        return pathlib.Path(self.log.name).read_text()
-
-    def stop(self):
-        """Ends it at once."""
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        self.log.close()
-        self.folder.cleanup()
-
-
-UPGRADE = (b"GET /connection/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-
-
-def free_port(host):
-    """A port that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
-
-
-def bench(binary, *words, serve="", configuration=""):
-    """Runs `throng bench` on a server with these arguments and this configuration, and returns its report."""
-    with tempfile.TemporaryDirectory(prefix="throng-tuning-") as folder:
-        file = pathlib.Path(folder, "report.json")
-        # Without a drain the run ends at once instead of after 10 s.
-        pathlib.Path(folder, "serve.toml").write_text("drain_ms = 0\n" + configuration)
-        serve = f"--serve-args=--config {folder}/serve.toml {serve}"
-        done = subprocess.run([binary, "bench", *words, serve, "--json", file], capture_output=True, text=True,
-                              cwd=folder, preexec_fn=end_with_parent, env=os.environ | {"THRONG_LOG": "error"})
-        if done.returncode:
-            raise Cannot(f"throng bench {' '.join(words)}: {(done.stderr or done.stdout)[-300:]}")
-        return json.loads(file.read_text())
-
-
-def figure(report, name):
-    """The first figure of this name in a report, the server's before others."""
-    for key, value in report.items():
-        if key == name and isinstance(value, (int, float)):
-            return value
-        if isinstance(value, dict) and key not in ("client", "both"):
-            found = figure(value, name)
-            if found is not None:
-                return found
-    return None
 
 
 # Tables

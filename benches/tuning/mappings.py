@@ -4,11 +4,12 @@ import pathlib
 import re
 
 import linux
+import serving
 
 QUESTION = "What does throng map with 2, 64 and 1,024 shards: maps, address space, committed and resident memory?"
 ROOT = ""
 THRONG = True
-SECONDS = 10
+SECONDS = 8
 
 
 def measure(throng):
@@ -25,7 +26,7 @@ def measure(throng):
 
 def mapped(throng, shards):
     before = linux.meminfo("Committed_AS")
-    server = linux.Throng(throng, f"shards = {shards}\n")
+    server = serving.Throng(throng, f"shards = {shards}\n")
     try:
         status = pathlib.Path(f"/proc/{server.pid}/status").read_text()
         kib = {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+)", status, re.M)}

@@ -8,11 +8,12 @@ import socket
 import time
 
 import linux
+import serving
 
 QUESTION = "A listener of a SO_REUSEPORT group closes with connections in its queue: how many clients are reset?"
 ROOT = "makes a network namespace and sets net.ipv4.tcp_migrate_req in it"
 THRONG = True
-SECONDS = 20
+SECONDS = 4
 
 CONNECTS = 400
 SHARD = 1000
@@ -65,7 +66,7 @@ def queue_closed(value):
 def full_shard(throng, value):
     linux.raise_descriptors()
     linux.write_setting("net.ipv4.tcp_migrate_req", value)
-    server = linux.Throng(throng, f"shards = 3\n[limits]\nconnections_max = {3 * SHARD}\n")
+    server = serving.Throng(throng, f"shards = 3\n[limits]\nconnections_max = {3 * SHARD}\n")
     before = linux.counters()
     try:
         clients, refused, upgraded = {}, 0, 0
@@ -86,7 +87,7 @@ def full_shard(throng, value):
                 try:
                     if event & select.EPOLLOUT and not event & (select.EPOLLERR | select.EPOLLHUP) and number in open_:
                         if event & select.EPOLLIN == 0:
-                            client.send(linux.UPGRADE)
+                            client.send(serving.UPGRADE)
                             poll.modify(number, select.EPOLLIN)
                             continue
                     if client.recv(200).startswith(b"HTTP/1.1 101"):

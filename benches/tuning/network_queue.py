@@ -3,6 +3,7 @@
 import pathlib
 
 import linux
+import serving
 
 QUESTION = "A message to 15,000 members over loopback: does net.core.netdev_max_backlog drop packets?"
 ROOT = "sets net.core.netdev_max_backlog of the machine for some seconds, and puts it back"
@@ -35,6 +36,6 @@ def dropped():
 
 def loaded(throng):
     before = dropped()
-    report = linux.bench(throng, "fanout", "--members", str(MEMBERS), "--in-flight", "4", "--seconds", "2", serve="--shards 2")
-    return [dropped() - before, linux.counters()["RetransSegs"], linux.figure(report, "deliveries_per_second"),
-            linux.figure(report, "server_cpu_ns_per_delivery")]
+    report = serving.bench(throng, "fanout", "--members", str(MEMBERS), "--in-flight", "4", "--seconds", "2", serve="--shards 2")
+    return [dropped() - before, linux.counters()["RetransSegs"], serving.figure(report, "deliveries_per_second"),
+            serving.figure(report, "server_cpu_ns_per_delivery")]

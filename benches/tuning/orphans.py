@@ -9,7 +9,7 @@ import linux
 QUESTION = "A server closes all connections at once: what do tcp_max_orphans and tcp_max_tw_buckets do to the clients?"
 ROOT = "lowers net.ipv4.tcp_max_orphans of the machine for a second, and puts it back; makes network namespaces"
 THRONG = False
-SECONDS = 5
+SECONDS = 3
 
 CONNECTIONS = 400
 LIMIT = 100
@@ -26,8 +26,8 @@ def measure(_):
     waits = [[limit, *linux.apart(closed_first, limit)] for limit in (131072, LIMIT)]
     return [
         linux.table(f"{CONNECTIONS} connections with {QUEUED:,} bytes on their way to readers that are slow; the server closes all "
-                    f"over {CLOSING_S} s, then the readers go on", ["tcp_max_orphans", "orphans after the close", "clients that got all bytes and the end",
-                    "reset", "TCPAbortOnMemory"], [["as it is", *usual], [LIMIT, *low]],
+                    f"over {CLOSING_S} s, then the readers go on", ["tcp_max_orphans", "orphans after the close",
+                    "clients that got all bytes and the end", "reset", "TCPAbortOnMemory"], [["as it is", *usual], [LIMIT, *low]],
                     f"The kernel's log: {log[-1] if log else 'nothing'}"),
         linux.table(f"{CONNECTIONS} connections that the server closes first, all bytes acknowledged", ["tcp_max_tw_buckets",
                     "in TIME-WAIT", "TCPTimeWaitOverflow", "clients reset", "slab bytes of each"], waits),

@@ -11,7 +11,7 @@ import linux
 QUESTION = "How many connections can one source open, what is seen after the last, and what do the settings change?"
 ROOT = "makes network namespaces; lowers fs.file-max of the machine for some milliseconds"
 THRONG = False
-SECONDS = 30
+SECONDS = 20
 
 RANGE = 1000
 LOW = 40000

@@ -13,7 +13,7 @@ import linux
 QUESTION = "One listener per worker or one for all: how even is the spread, how many wake-ups, and what if a worker stalls?"
 ROOT = "makes network namespaces"
 THRONG = False
-SECONDS = 30
+SECONDS = 6
 
 WORKERS = 4
 CONNECTS = 4000

@@ -8,7 +8,7 @@ import linux
 QUESTION = "What do SO_SNDBUF and SO_RCVBUF cost: idle, with stalled readers, with flooding senders?"
 ROOT = "reads /proc/slabinfo and makes a network namespace"
 THRONG = False
-SECONDS = 20
+SECONDS = 25
 
 SIZES = [0, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20]
 IDLE = 4000

@@ -10,7 +10,7 @@ import linux
 QUESTION = "tcp_mem is reached while readers stall: what do other connections notice, and which counters tell of it?"
 ROOT = "lowers net.ipv4.tcp_mem of the machine for some seconds, and puts it back"
 THRONG = False
-SECONDS = 20
+SECONDS = 4
 
 STALLED = 100
 OTHERS = 20
@@ -64,7 +64,8 @@ def stalled(readers, send_buffer=0):
             "echoes without an answer in 2 s": sum(one >= 2 for one in delays),
             "of 20 new clients connected and answered": fresh, "their errors": error,
             **{name: grown.get(name, 0) for name in ("TCPMemoryPressures", "PruneCalled", "RcvPruned", "TCPRcvCollapsed",
-                                                     "TCPRcvQDrop", "TCPZeroWindowDrop", "TCPBacklogDrop", "TCPAbortOnMemory", "TCPOFODrop")}}
+                                                     "TCPRcvQDrop", "TCPZeroWindowDrop", "TCPBacklogDrop", "TCPAbortOnMemory",
+                                                     "TCPOFODrop")}}
 
 
 def fill(made):

@@ -6,6 +6,8 @@ import socket
 import time
 
 import linux
+import long_path
+import serving
 
 QUESTION = "A client's network is gone without a word: when does the server notice?"
 ROOT = "makes network namespaces and TUN devices"
@@ -76,7 +78,7 @@ def tell(pipe, function, *words):
 
 
 def bare(options, state, keys):
-    path = linux.Path(5, 1_000_000, 500_000)
+    path = long_path.Path(5, 1_000_000, 500_000)
     try:
         with linux.inside(path.server):
             for key, value in keys.items():
@@ -105,16 +107,16 @@ def bare(options, state, keys):
 
 
 def served(throng, configuration):
-    path = linux.Path(5, 1_000_000, 500_000)
+    path = long_path.Path(5, 1_000_000, 500_000)
     try:
         with linux.inside(path.server):
             linux.ip("link", "set", "lo", "up")
-            server = linux.Throng(throng, "insecure = true\n" + configuration, host=path.SERVER, arguments=["--shards", "1"])
+            server = serving.Throng(throng, "insecure = true\n" + configuration, host=path.SERVER, arguments=["--shards", "1"])
         try:
             with linux.inside(path.client):
                 client = socket.create_connection((path.SERVER, server.port), 10)
             client.settimeout(5)
-            client.sendall(linux.UPGRADE)
+            client.sendall(serving.UPGRADE)
             client.recv(1000)
             client.sendall(masked(b'{"id":1,"connect":{}}'))
             client.recv(1000)
