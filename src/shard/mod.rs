@@ -167,7 +167,7 @@ impl<S: Service> Shard<S> {
             door,
             reader: Reader::new(),
             drain: None,
-            due: Vec::new(),
+            due: Vec::with_capacity(TIMER_BATCH),
             generation: 0,
             stalls_checked_at_ms: 0,
             peak: 0,
@@ -333,7 +333,6 @@ impl<S: Service> Shard<S> {
             self.io.shrink();
             self.service.shrink();
             self.reader.shrink();
-            self.due = Vec::new();
             memory::trim();
             self.peak = self.io.connections.len();
         }
