@@ -224,6 +224,48 @@ fn a_server_that_is_killed_while_it_is_full_leaves_sockets_that_its_successor_ca
 }
 
 #[test]
+fn a_second_server_with_the_same_sockets_goes_on_when_the_first_is_full_or_killed() {
+    let sockets = Sockets::new();
+    let mut full = sockets.serve("limits.connections_max = 4", &[]);
+    let other = sockets.serve("", &[]);
+    // Each takes some; those that the other took stay until the first is full.
+    let mut clients = Vec::new();
+    while full.metrics().sum("throng_listening") > 0 {
+        clients.push(other.client());
+    }
+    let before = other.metrics().sum("throng_connections");
+    clients.extend((0..20).map(|_| other.client()));
+    assert_eq!(other.metrics().sum("throng_connections"), before + 20);
+    full.signal("KILL");
+    full.wait();
+    clients.extend((0..20).map(|_| other.client()));
+    assert_eq!(other.metrics().sum("throng_connections"), before + 40);
+    // It has nothing to do, and does nothing.
+    let turns = || other.metrics().sum("throng_turns_total");
+    let (first, second) = (turns(), turns());
+    assert!(second - first < 100, "{first} turns, then {second}");
+}
+
+#[test]
+fn a_socket_that_comes_twice_is_refused() {
+    let [one, _] = Sockets::new().pair;
+    let error = refused(one.try_clone().unwrap(), one, &[]);
+    assert!(error.contains("descriptor 4 (clients) of the sockets"), "{error}");
+    assert!(error.contains("is the same socket as descriptor 3 (clients)"), "{error}");
+}
+
+#[test]
+fn a_number_of_sockets_that_is_none_is_refused() {
+    for count in ["garbage", "-1", "1.5", "2147483647", ""] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_throng"));
+        let output = command.arg("serve").env("LISTEN_FDS", count).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(&format!("LISTEN_FDS is {count:?}; needed: how many sockets")), "{error}");
+    }
+}
+
+#[test]
 fn another_number_of_shards_than_sockets_is_refused_with_both_numbers() {
     let [one, other] = Sockets::new().pair;
     let error = refused(one, other, &["--shards", "3"]);

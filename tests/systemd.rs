@@ -6,7 +6,8 @@
 pub mod common;
 
 use std::fs::{self, File};
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -188,6 +189,40 @@ fn a_supervisor_that_does_not_read_stops_nothing() {
     drop(supervised.server.client());
     supervised.server.signal("TERM");
     assert_eq!(supervised.server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_supervisor_that_does_not_read_from_the_start_on_does_not_stop_the_server_either() {
+    let home = Scratch::new();
+    let path = home.path().join("notify");
+    let _socket = UnixDatagram::bind(&path).unwrap();
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"X=1", &path).is_ok() {}
+    let mut command = Command::new(env!("CARGO_BIN_EXE_throng"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).stdin(Stdio::null());
+    command.stderr(File::create(home.path().join(LOG)).unwrap()).env("NOTIFY_SOCKET", path);
+    let mut server = Server::launch(command, home);
+    assert!(server.admin_get("/healthz").starts_with("HTTP/1.1 200 "));
+    drop(server.client());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_supervisor_with_an_abstract_socket_is_told_too() {
+    let name = format!("throng-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let home = Scratch::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_throng"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--shards", "1"]);
+    command.stdin(Stdio::null()).stderr(File::create(home.path().join(LOG)).unwrap());
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let server = Server::launch(command, home);
+    let supervised = Supervised { server, socket };
+    assert_eq!(supervised.next(), ["READY=1", "STATUS=0 connections, 1 shards"]);
 }
 
 #[test]

@@ -117,7 +117,6 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         let addresses = crew.open_doors(&config)?;
         health.enter(Phase::Ready);
         announce(&config, &addresses, admin_address, shards).map_err(failure)?;
-        supervisor::ready(&stats);
         let roll = RollCall::new(Arc::clone(&crew.inboxes), Arc::clone(&stats));
         let supervising = tokio::spawn(supervisor::watch(roll));
 

@@ -5,12 +5,17 @@
 //! - "alive" is told only when every shard has answered a question that was asked after the last time;
 //! - it is the control plane that asks and tells: if that hangs, nothing is told;
 //! - nobody is asked again before all have answered, so a shard that hangs gathers no questions;
-//! - all but "ready" is told by a thread that may wait: a service manager that does not read for a while
-//!   stops nothing here.
+//! - it is told by a thread that may wait: a service manager that does not read for a while stops nothing
+//!   here.
 //!
 //! Absent on purpose: the committer. A disk that hangs is no reason to start again, which would not mend
 //! the disk and would end every connection; rooms without history go on, and `keeper` answers the others.
 
+use std::env;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,9 +43,19 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 const _: () = assert!(2 * EXTENSION_INTERVAL.as_secs() < EXTENSION.as_secs());
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    if let Err(error) = notify(states) {
         tracing::warn!(%error, "the service manager cannot be told ({states:?})");
     }
+}
+
+/// Sends `states` to the socket that `NOTIFY_SOCKET` names, if it names one.
+fn notify(states: &[NotifyState<'_>]) -> io::Result<()> {
+    let path = env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+    // sd-notify knows sockets with a place in the file system only.
+    let Some(name) = path.as_bytes().strip_prefix(b"@") else { return sd_notify::notify(states) };
+    let text: String = states.iter().map(|state| format!("{state}\n")).collect();
+    let address = SocketAddr::from_abstract_name(name)?;
+    UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &address).map(drop)
 }
 
 /// Tells without making the control plane wait.
@@ -51,11 +66,6 @@ async fn tell_aside(states: Vec<NotifyState<'static>>, status: Option<String>) {
     });
     // A panic of that thread has ended the process.
     let _ = telling.await;
-}
-
-/// Tells that every shard listens.
-pub(super) fn ready(stats: &[Arc<Stats>]) {
-    tell(&[NotifyState::Ready, NotifyState::Status(&status(stats))]);
 }
 
 /// The end, which is being told.
@@ -101,9 +111,10 @@ fn status(stats: &[Arc<Stats>]) -> String {
     format!("{connections} connections, {} shards", stats.len())
 }
 
-/// For ever: tells that the process is alive, twice in the time after which the supervisor takes it for
+/// Tells that every shard listens, and then, for ever, that the process is alive, twice in the time after which the supervisor takes it for
 /// dead, while every shard answers. Returns at once where nobody waits for that (`WATCHDOG_USEC`).
 pub(super) async fn watch(mut roll: RollCall) {
+    tell_aside(vec![NotifyState::Ready], Some(status(&roll.stats))).await;
     let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else { return };
     let mut beats = interval(patience / 2);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);

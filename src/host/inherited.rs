@@ -10,6 +10,7 @@
 //!
 //! Absent on purpose: the options of the sockets, which `listen` gives to inherited ones as to its own.
 
+use std::collections::HashMap;
 use std::env;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -17,11 +18,20 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use listenfd::ListenFd;
+use nix::sys::stat;
 use nix::unistd;
 use socket2::SockRef;
 
+use crate::limits::SHARDS_MAX;
+
 /// Number of the first descriptor that is handed over. Source: sd_listen_fds(3).
 const FIRST: usize = 3;
+
+/// How many descriptors were handed over. Source: sd_listen_fds(3).
+const COUNT: &str = "LISTEN_FDS";
+
+/// Most sockets that are taken: one for each shard and for each of 64 addresses.
+const COUNT_MAX: usize = SHARDS_MAX * 64;
 
 /// Names of the handed-over descriptors, separated by colons. Source: sd_listen_fds(3).
 const NAMES: &str = "LISTEN_FDNAMES";
@@ -56,6 +66,7 @@ impl Inherited {
     /// text says which and what to change in the socket unit.
     pub fn take() -> Result<Option<Self>, InheritedError> {
         let names = env::var(NAMES).unwrap_or_default();
+        check_count()?;
         let mut given = ListenFd::from_env();
         let mut sockets = Vec::with_capacity(given.len());
         for index in 0..given.len() {
@@ -70,6 +81,7 @@ impl Inherited {
             };
             sockets.push((name, socket));
         }
+        check_twice(&sockets)?;
         if sockets.is_empty() { Ok(None) } else { Self::deal(sockets).map(Some) }
     }
 
@@ -127,6 +139,33 @@ impl Inherited {
         let numbers = self.shards.iter().flatten().map(AsRawFd::as_raw_fd).collect();
         (self.shards, Copies(numbers))
     }
+}
+
+/// Fails if the number of descriptors that were handed over is none, or more than any server has.
+fn check_count() -> Result<(), InheritedError> {
+    let Some(text) = env::var_os(COUNT) else { return Ok(()) };
+    let count = text.to_str().and_then(|text| text.parse::<usize>().ok());
+    if count.is_some_and(|count| count <= COUNT_MAX) {
+        return Ok(());
+    }
+    Err(InheritedError(format!(
+        "{COUNT} is {text:?}; needed: how many sockets were handed over, {COUNT_MAX} at most, or no such variable"
+    )))
+}
+
+/// Fails if one socket came twice: two shards would take it from each other.
+fn check_twice(sockets: &[(String, TcpListener)]) -> Result<(), InheritedError> {
+    let mut seen = HashMap::new();
+    for (name, socket) in sockets {
+        let status = stat::fstat(socket).map_err(|error| InheritedError(format!("{name}: {error}")))?;
+        if let Some(first) = seen.insert(status.st_ino, name) {
+            return Err(InheritedError(format!(
+                "{name} is the same socket as {first}; needed: one for each shard (repeat ListenStream= in the \
+                 socket unit)"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Numbers of descriptors that were copied into every private table.

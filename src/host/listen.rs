@@ -134,6 +134,11 @@ pub fn suspend(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).shutdown(Shutdown::Read)
 }
 
+/// Whether `error`, of an accept, says that the socket does not listen (accept(2)).
+pub fn is_suspended(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EINVAL as i32)
+}
+
 /// Finds the port that `address` stands for and makes sure that nobody else listens there: with
 /// `SO_REUSEPORT` alone two servers of one user would silently share a port. Keep the returned
 /// socket until the real listeners are open; it holds a port that the kernel chose.

@@ -135,6 +135,13 @@ impl Door {
                     self.retry_at_ms = now_ms + RETRY_MS;
                     return;
                 }
+                // A server that has a copy and is full has taken the socket out of listening. This one has room.
+                Err(error) if self.are_inherited && listen::is_suspended(&error) => {
+                    self.ready.pop();
+                    if let Err(error) = listen::resume(&self.listeners[index], &settings.socket) {
+                        tracing::warn!(%error, "a socket that another server took out of listening stays so");
+                    }
+                }
                 // The connection was gone before it was accepted; the next one may be fine.
                 Err(_) => batch -= 1,
             }
@@ -201,9 +208,8 @@ impl Door {
     /// waits there is the next server's. A copy of them that is elsewhere must not wake this poll.
     pub(super) fn retire(&mut self, registry: &Registry, settings: &Settings, stats: &Stats) {
         if self.are_inherited {
-            if !self.is_open
-                && let Err(error) = self.resume(settings)
-            {
+            // Shut by this server, or by another one that has copies.
+            if let Err(error) = self.resume(settings) {
                 tracing::warn!(%error, "an inherited socket does not listen any more");
             }
             for listener in &mut self.listeners {
