@@ -26,8 +26,8 @@ const _: () = assert!(2 * size_of::<Waiting>() < FRAME_OVERHEAD_BYTES);
 /// What a frame is of, by which those that wait can be found again: numbers that a service gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// What it is of; frames of one thing wait in its order.
-    pub of: u32,
+    /// What it is of, by a number that is never given to another; frames of one thing wait in its order.
+    pub of: u64,
     /// Where it stands in that.
     pub at: u64,
 }
@@ -108,12 +108,12 @@ impl Backlog {
     }
 
     /// What the marked frames that wait are of, each once, in no order.
-    pub fn marked(&self) -> HashSet<u32> {
+    pub fn marked(&self) -> HashSet<u64> {
         self.frames.iter().filter_map(|waiting| waiting.mark).map(|mark| mark.of).collect()
     }
 
     /// Drops every frame of `of` of which no byte was written; returns where the first of them stands.
-    pub fn drop_marked(&mut self, of: u32) -> Option<u64> {
+    pub fn drop_marked(&mut self, of: u64) -> Option<u64> {
         let mut is_kept = self.front_is_cut;
         let mut first = None;
         self.frames.retain(|waiting| match waiting.mark.filter(|mark| mark.of == of) {

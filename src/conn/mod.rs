@@ -69,6 +69,8 @@ pub struct Connection<S, P> {
     pub is_listed: bool,
     /// The shard has it in its queue of connections to read on.
     pub reads_on: bool,
+    /// The service is to be told when nothing waits for it any more.
+    pub is_awaited: bool,
     /// The service's own state.
     pub peer: P,
 }
@@ -85,6 +87,7 @@ impl<S, P> Connection<S, P> {
             phase: Phase::Upgrading,
             is_listed: false,
             reads_on: false,
+            is_awaited: false,
             peer,
         }
     }

@@ -76,12 +76,12 @@ impl Room {
         self.is_feed.load(Ordering::Relaxed)
     }
 
-    /// Goes over to feed mode above `cap` members, and back once a tenth of them has gone, so that it does
-    /// not flap. Tells the one caller who changed it what it is now.
+    /// Goes over to feed mode above `cap` members, and back once a tenth of them has gone, one at least,
+    /// so that it does not flap. Tells the one caller who changed it what it is now.
     pub fn judge_feed(&self, cap: u32) -> Option<bool> {
         let clients = self.clients.load(Ordering::Relaxed);
         let is_feed = self.is_feed();
-        let becomes = if is_feed { clients > cap - cap / 10 } else { clients > cap };
+        let becomes = if is_feed { clients > cap - (cap / 10).max(1) } else { clients > cap };
         let is_ours = becomes != is_feed
             && self.is_feed.compare_exchange(is_feed, becomes, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         is_ours.then_some(becomes)

@@ -113,6 +113,8 @@ struct LocalRoom {
     members: Vec<Member>,
     /// Connections that are about to become members.
     joining: u32,
+    /// How often something of the room's stream came, modulo 2³².
+    stream_events: u32,
 }
 
 /// The members that rooms have in one shard.
@@ -141,7 +143,8 @@ impl Members {
     /// Makes room for the first member of `room` in this shard.
     pub fn open(&mut self, room: Arc<Room>) -> RoomIndex {
         let id = room.id;
-        let index = self.rooms.insert(LocalRoom { room, members: Vec::new(), joining: 0 }) as RoomIndex;
+        let index = self.rooms.insert(LocalRoom { room, members: Vec::new(), joining: 0, stream_events: 0 })
+            as RoomIndex;
         let old = self.by_id.insert(id, index);
         assert!(old.is_none(), "a room is opened once");
         index
@@ -163,6 +166,17 @@ impl Members {
         let local = &mut self.rooms[index as usize];
         local.members.push(member);
         local.members.len() as u32 - 1
+    }
+
+    /// Takes note that something of the room's stream came.
+    pub fn count_stream(&mut self, index: RoomIndex) {
+        let events = &mut self.rooms[index as usize].stream_events;
+        *events = events.wrapping_add(1);
+    }
+
+    /// How often something of the room's stream came: two counts that differ have something between them.
+    pub fn stream_events(&self, index: RoomIndex) -> u32 {
+        self.rooms[index as usize].stream_events
     }
 
     /// Has the member at `place` trail the room, or not any more.

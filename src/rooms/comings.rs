@@ -50,16 +50,24 @@ impl Comings {
     }
 
     /// Takes note that `client` is in `room` now, or not any more, which `push` tells.
-    fn note(&mut self, room: &Arc<Room>, client: ConnectionId, is_in: bool, now_ms: u64, push: &[u8]) {
+    /// Returns when to look whether that has lasted.
+    fn note(&mut self, room: &Arc<Room>, client: ConnectionId, is_in: bool, now_ms: u64, push: &[u8]) -> u64 {
         let changes = self.rooms.entry(room.id).or_insert_with(|| Changes {
             room: Arc::clone(room),
             of: HashMap::new(),
-            due_ms: now_ms,
+            due_ms: now_ms + 1,
         });
         // Back to what the members were told.
         let is_undone = changes.of.remove(&client).is_some_and(|change| change.is_in != is_in);
         if !is_undone {
             changes.of.insert(client, Change { is_in, since_ms: now_ms, push: push.into() });
+        }
+        changes.due_ms
+    }
+
+    fn forget(&mut self, room: RoomId, client: ConnectionId) {
+        if let Some(changes) = self.rooms.get_mut(&room) {
+            changes.of.remove(&client);
         }
     }
 
@@ -92,13 +100,14 @@ impl Rooms {
         is_in: bool,
     ) {
         if room.is_feed() {
-            return;
+            // What was to be told of it before is not so any more.
+            return self.comings.forget(room.id, client);
         }
         if self.shared.options(room.namespace).join_leave_debounce_ms == 0 {
             return self.push(io, room, Audience::JoinLeave, None);
         }
-        self.comings.note(room, client, is_in, io.now_ms(), &self.scratch);
-        self.set_alarm(io);
+        let due_ms = self.comings.note(room, client, is_in, io.now_ms(), &self.scratch);
+        io.wake_by(due_ms);
     }
 
     /// Tells what has lasted for long enough.

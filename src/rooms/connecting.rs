@@ -44,6 +44,8 @@ struct ServerSide {
     follows: Follows,
     since: Option<Since>,
     state: State,
+    /// What `Members::stream_events` said when the answer came.
+    stream_events: u32,
 }
 
 #[derive(Debug)]
@@ -158,6 +160,7 @@ impl Rooms {
                 follows,
                 since,
                 state,
+                stream_events: 0,
             });
         }
         if connecting.is_waiting() {
@@ -178,7 +181,9 @@ impl Rooms {
         answer: Result<Reply, ErrorCode>,
     ) {
         let answer_bytes_max = self.shared.settings.answer_bytes_max;
+        let members = &self.members;
         let connecting = self.pending.connecting(key).expect("a client that is there waits for it");
+        connecting.subs[nth].stream_events = members.stream_events(connecting.subs[nth].index);
         connecting.subs[nth].state = match answer.map(Reply::subscribed) {
             // All of them are one reply, which is to be no longer than one answer.
             Ok((position, _, publications))
@@ -223,6 +228,12 @@ impl Rooms {
         self.reply(io, |out| reply::connect(out, id, &result));
         for sub in subs {
             self.join_by_server(io, key, sub.index, sub.join);
+            // What came since the answer, while others were waited for, went to the members that there were.
+            if let State::Answered(position, ..) = sub.state
+                && self.members.stream_events(sub.index) != sub.stream_events
+            {
+                self.trail(io, key, sub.index, position.offset);
+            }
             self.release(sub.index);
         }
         self.begin_pings(io, key);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::conn::{ConnectionId, Key, Mark};
-use crate::hub::{Room, RoomId, RoomIndex, Slow};
+use crate::hub::{Room, RoomId, RoomIndex};
 use crate::protocol::{Disconnect, Unsubscribe};
 use crate::rooms::batch::{Batch, Kind, Sender};
 use crate::rooms::{Audience, Event, Peer, Rooms, TEXT};
@@ -39,6 +39,9 @@ impl Rooms {
     ) {
         // The last member may have left while the pushes were on their way.
         let Some(index) = self.members.index_of(room) else { return };
+        if first > 0 {
+            self.members.count_stream(index);
+        }
         let room = Arc::clone(self.members.room(index));
         let excluded = excluded.map(|connection| Sender { shard: self.links.me(), connection });
         let kind = Kind { audience, excluded, is_relayed: true };
@@ -90,9 +93,8 @@ impl Rooms {
         let Batch { room, kind, pushes, messages, first } = batch;
         let Some(index) = self.members.index_of(room.id) else { return };
         let frame = io.frame(TEXT, *messages, pushes);
-        let is_recovering = self.shared.options(room.namespace).slow == Slow::Recover || room.is_feed();
-        if *first > 0 && is_recovering {
-            io.mark(frame, Mark { of: index, at: *first });
+        if *first > 0 {
+            io.mark(frame, Mark { of: room.id.0, at: *first });
         }
         // A publisher that has gone may have left its key to another.
         let sender = kind.excluded.map(|sender| sender.connection);

@@ -7,7 +7,8 @@
 //!
 //! Invariants:
 //! - what a room is sent stays in order: its held segments leave before anything that is sent at once;
-//! - whoever becomes a member, or is live again, gets nothing that was held before.
+//! - whoever becomes a member, or is live again, gets nothing that was held before; whoever leaves
+//!   gets nothing that is held.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +19,9 @@ use crate::rooms::batch::{BATCH_BYTES_MAX, Batch};
 use crate::rooms::{Audience, Peer, Rooms};
 use crate::shard::Io;
 
+/// Bytes above which what is held does not wait for the beat: a quarter of a default backlog.
+const HELD_BYTES_MAX: usize = crate::limits::BACKLOG_BYTES_MAX / 4;
+
 /// What a room in feed mode has got since its last beat.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -27,6 +31,8 @@ pub(super) struct Held {
     newcomers: HashMap<Key, usize>,
     /// A member has come since the last segment began.
     is_sealed: bool,
+    /// Bytes of all segments.
+    bytes: usize,
 }
 
 impl Held {
@@ -70,9 +76,15 @@ impl Rooms {
     pub(super) fn hold_for_beat(&mut self, io: &mut Io<Peer>, batch: Batch) {
         let interval_ms = u64::from(self.shared.options(batch.room.namespace).feed_interval_ms.max(1));
         let room = batch.room.id;
-        let spare = self.held.entry(room).or_default().add(batch);
-        if let Some(spare) = spare {
+        let held = self.held.entry(room).or_default();
+        held.bytes += batch.pushes.len();
+        let is_full = held.bytes > HELD_BYTES_MAX;
+        if let Some(spare) = held.add(batch) {
             self.batches.recycle(spare);
+        }
+        if is_full {
+            // So much at once would be too much for those who read it.
+            return self.send_held(io, room);
         }
         // All rooms with one interval have one beat, so that a member of several gets one write.
         let now_ms = io.now_ms();
@@ -81,7 +93,7 @@ impl Rooms {
         if !is_set {
             self.beats.push((room, beat_ms));
         }
-        self.set_alarm(io);
+        io.wake_by(beat_ms);
     }
 
     /// Sends what is due.

@@ -79,6 +79,9 @@ const TEXT: OpCode = OpCode::Data(Data::Text);
 /// Bytes of replies after which they are sent without waiting for the rest of the message's commands.
 const REPLIES_BYTES_MAX: usize = 64 * 1024;
 
+/// Time between two alarms, at least.
+const ALARM_MS_MIN: u64 = 10;
+
 /// The rooms service of one shard.
 #[derive(Debug)]
 pub struct Rooms {
@@ -227,12 +230,6 @@ impl Rooms {
         false
     }
 
-    /// Has the alarm go off when something that waits for its time is due.
-    fn set_alarm(&self, io: &mut Io<Peer>) {
-        let beats = self.beats.iter().map(|(_, at_ms)| *at_ms);
-        io.set_alarm(beats.chain(self.comings.due_ms()).chain(self.signals.due_ms()).min());
-    }
-
     fn client_id(&self, connection: ConnectionId) -> ClientId {
         self.shared.client_id(self.links.me(), connection)
     }
@@ -321,7 +318,13 @@ impl Service for Rooms {
         self.beat(io);
         self.tell_comings(io);
         self.send_signals(io);
-        self.set_alarm(io);
+        self.retry_trails(io);
+        let beats = self.beats.iter().map(|(_, at_ms)| *at_ms);
+        let next_ms = beats.chain(self.comings.due_ms()).chain(self.signals.due_ms()).min();
+        if let Some(next_ms) = next_ms {
+            // All that waits is looked at each time, so not too often.
+            io.wake_by(next_ms.max(io.now_ms() + ALARM_MS_MIN));
+        }
     }
 
     fn event(&mut self, io: &mut Io<Peer>, event: Event) {

@@ -387,7 +387,7 @@ impl Rooms {
         };
         self.send_replies(io);
         self.tell_subscribed(io, key, index, grant, Some((place, is_recoverable)), &missed);
-        self.join_by_server(io, key, index, join);
+        self.join_by_server(io, key, index, join.from(&position));
         self.watch_expiry(io, key);
     }
 

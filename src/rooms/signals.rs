@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::conn::{ConnectionId, Key};
-use crate::hub::{Room, RoomId};
+use crate::hub::{Room, RoomId, User};
 use crate::rooms::{Audience, Peer, Rooms};
 use crate::shard::Io;
 
@@ -25,8 +25,16 @@ enum Whose {
 struct Waiting {
     room: Arc<Room>,
     due_ms: u64,
-    /// The latest of each, and the connection that does not get it.
-    latest: HashMap<Whose, (Option<ConnectionId>, Box<[u8]>)>,
+    latest: HashMap<Whose, Signal>,
+}
+
+#[derive(Debug)]
+struct Signal {
+    push: Box<[u8]>,
+    /// The connection that does not get it.
+    excluded: Option<ConnectionId>,
+    /// Whose it is, kept so that nobody else is told from others by the same number meanwhile.
+    _user: Option<User>,
 }
 
 /// The signals of a shard's clients that wait for a beat.
@@ -48,6 +56,7 @@ impl Rooms {
         let options = self.shared.options(room.namespace);
         let connection = io.id(key);
         let peer = io.peer(key);
+        let user = peer.user.clone();
         let whose =
             if peer.user.is_some() { Whose::User(peer.identity()) } else { Whose::Client(connection) };
         let excluded = options.exclude_sender.then_some(connection);
@@ -57,8 +66,9 @@ impl Rooms {
             due_ms,
             latest: HashMap::new(),
         });
-        waiting.latest.insert(whose, (excluded, self.scratch.as_slice().into()));
-        self.set_alarm(io);
+        let push = self.scratch.as_slice().into();
+        waiting.latest.insert(whose, Signal { push, excluded, _user: user });
+        io.wake_by(waiting.due_ms);
     }
 
     /// Sends the signals that are due.
@@ -66,10 +76,10 @@ impl Rooms {
         let now_ms = io.now_ms();
         let due: Vec<_> = self.signals.rooms.extract_if(|_, waiting| waiting.due_ms <= now_ms).collect();
         for (_, waiting) in due {
-            for (excluded, push) in waiting.latest.into_values() {
+            for signal in waiting.latest.into_values() {
                 self.scratch.clear();
-                self.scratch.extend_from_slice(&push);
-                let excluded = excluded.filter(|sender| io.peer_of(*sender).is_some());
+                self.scratch.extend_from_slice(&signal.push);
+                let excluded = signal.excluded.filter(|sender| io.peer_of(*sender).is_some());
                 self.push(io, &waiting.room, Audience::Ready, excluded.map(|sender| sender.key));
             }
         }

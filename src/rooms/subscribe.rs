@@ -34,6 +34,8 @@ pub(super) struct Join {
     wants_join_leave: bool,
     /// How the client follows the room's stream.
     follows: Follows,
+    /// Where the stream is, if it follows.
+    at: u64,
     detail: Option<NewDetail>,
 }
 
@@ -53,6 +55,12 @@ impl Join {
         self
     }
 
+    /// The same, from `position` of the stream on.
+    pub(super) fn from(mut self, position: &Position) -> Self {
+        self.at = position.offset;
+        self
+    }
+
     /// A subscription with what its token (`granted`) says over the namespace's options.
     pub(super) fn new(options: &NamespaceOptions, granted: SubOptions, wish: Wish) -> Self {
         let announces = granted.join_leave.unwrap_or(options.join_leave);
@@ -65,6 +73,7 @@ impl Join {
             announces,
             wants_join_leave: announces && (is_told || wish.join_leave),
             follows: Follows::Nothing,
+            at: 0,
             detail: (!is_plain).then_some(NewDetail {
                 chan_info: granted.info,
                 expires_at,
@@ -225,7 +234,7 @@ impl Rooms {
             data: data.as_deref(),
         };
         self.reply(io, |out| reply::subscribe(out, id, &result));
-        self.join(io, key, index, join);
+        self.join(io, key, index, join.from(&position));
         self.watch_expiry(io, key);
     }
 
@@ -313,6 +322,9 @@ impl Rooms {
             .following(join.follows != Follows::Nothing)
             .recovering(join.follows == Follows::Recovery);
         let place = self.members.add(index, member);
+        if join.follows == Follows::Recovery {
+            self.note_join(io, key, index, join.at);
+        }
         let client = self.client_id(io.id(key));
         let peer = io.peer(key);
         peer.subscribe(Subscription { room: index, place });
@@ -375,7 +387,7 @@ impl Rooms {
         if io.is_open(key) {
             self.send_batch_of(io, room.id);
         }
-        self.trailing.forget(key, index);
+        self.trailing.leave(key, index);
         let (moved, closed) = self.members.remove(index, subscription.place);
         if let Some(moved) = moved {
             io.peer(moved.key()).moved(index, subscription.place);

@@ -10,12 +10,15 @@
 //! stream had got, and before everything else; so a member whose last part ends at the stream's end goes
 //! on with what comes next.
 //!
+//! What a sender excluded from itself comes back to it this way, as it does by recovery; what was
+//! published without history does not come.
+//!
 //! Invariant: a member has `trails` exactly while it has a `Trail`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use crate::conn::{Key, Mark};
-use crate::hub::RoomIndex;
+use crate::conn::{ConnectionId, Key, Mark};
+use crate::hub::{RoomId, RoomIndex, Slow};
 use crate::protocol::ErrorCode;
 use crate::rooms::pending::What;
 use crate::rooms::{Peer, Reply, Rooms, TEXT};
@@ -24,6 +27,9 @@ use crate::store::{Ask, Request};
 
 /// Most publications in one part.
 const PART_PUBLICATIONS: usize = 1_000;
+
+/// Time until a part is asked for again that the committer did not answer.
+const RETRY_MS: u64 = 500;
 
 /// How far a member has come.
 #[derive(Debug)]
@@ -42,6 +48,10 @@ struct Trail {
 pub(super) struct Trailing {
     of: HashMap<Key, Vec<Trail>>,
     next_number: u64,
+    /// Where members began that had something waiting then, which may be of an earlier membership.
+    joined_at: HashMap<(Key, RoomIndex), u64>,
+    /// Who asks again, and when.
+    retries: VecDeque<(u64, ConnectionId)>,
 }
 
 impl Trailing {
@@ -67,26 +77,52 @@ impl Trailing {
         }
     }
 
+    /// Forgets everything of a membership that has ended.
+    pub(super) fn leave(&mut self, key: Key, room: RoomIndex) {
+        self.forget(key, room);
+        self.joined_at.remove(&(key, room));
+    }
+
     /// Gives back memory.
     pub(super) fn shrink(&mut self) {
         self.of.shrink_to_fit();
+        self.joined_at.shrink_to_fit();
+        self.retries.shrink_to_fit();
     }
 }
 
 impl Rooms {
     /// Has a client for whom too much waits do without what it can get from the history.
     pub(super) fn relieve(&mut self, io: &mut Io<Peer>, key: Key) {
-        for index in io.marked_waiting(key) {
-            let Some(place) = io.peer(key).place_in(index) else {
+        for of in io.marked_waiting(key) {
+            let index = self.members.index_of(RoomId(of));
+            let place = index.and_then(|index| Some((index, io.peer(key).place_in(index)?)));
+            let Some((index, place)) = place else {
                 // It has left the room since, and wants none of it.
-                io.drop_waiting(key, index);
+                io.drop_waiting(key, of);
                 continue;
             };
-            if self.members.of(index)[place as usize].recovers()
-                && let Some(first) = io.drop_waiting(key, index)
+            let room = self.members.room(index);
+            let member = self.members.of(index)[place as usize];
+            let may_trail = self.shared.options(room.namespace).slow == Slow::Recover
+                || room.is_feed()
+                || member.trails();
+            if may_trail
+                && member.recovers()
+                && let Some(first) = io.drop_waiting(key, of)
             {
-                self.trail(io, key, index, first - 1);
+                // Some of it may be of an earlier membership.
+                let joined_at = self.trailing.joined_at.get(&(key, index)).copied().unwrap_or(0);
+                self.trail(io, key, index, joined_at.max(first - 1));
             }
+        }
+    }
+
+    /// Takes note that `key`, which has something waiting, is a member from `at` of the room's stream on.
+    pub(super) fn note_join(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, at: u64) {
+        if io.is_behind(key) {
+            self.trailing.joined_at.insert((key, index), at);
+            io.tell_when_written(key);
         }
     }
 
@@ -99,21 +135,48 @@ impl Rooms {
         io.tell_when_written(key);
     }
 
-    /// The client has taken what waited for it: asks for the next part of each room that it trails.
+    /// The client has taken what waited for it: asks for the next part of one room that it trails, so
+    /// that no more than a part waits for it.
     pub(super) fn catch_up(&mut self, io: &mut Io<Peer>, key: Key) {
+        self.trailing.joined_at.retain(|(other, _), _| *other != key);
         let Some(trails) = self.trailing.of.get_mut(&key) else { return };
-        let mut asks = Vec::new();
-        for trail in trails.iter_mut().filter(|trail| !trail.is_asked) {
-            trail.is_asked = true;
-            asks.push((trail.room, trail.number, trail.at));
+        if trails.iter().any(|trail| trail.is_asked) {
+            return;
         }
+        // The one that has waited longest: the last that got a part goes behind the others.
+        trails.rotate_left(1);
+        let Some(trail) = trails.first_mut() else { return };
+        trail.is_asked = true;
+        let (index, number, since) = (trail.room, trail.number, trail.at);
         let bytes_max = self.shared.settings.answer_bytes_max / 2;
-        for (index, number, since) in asks {
-            let room = self.members.room(index).clone();
-            let stream = Self::stream(&room.name, self.shared.options(room.namespace));
-            let request = Request::Missed { since, limit: PART_PUBLICATIONS, bytes_max };
-            if self.ask(io, key, 0, Ask::Of(stream, request), false, What::Missed(index, number)).is_err() {
-                self.begin_anew(io, key, index);
+        let room = self.members.room(index).clone();
+        let stream = Self::stream(&room.name, self.shared.options(room.namespace));
+        let request = Request::Missed { since, limit: PART_PUBLICATIONS, bytes_max };
+        if self.ask(io, key, 0, Ask::Of(stream, request), false, What::Missed(index, number)).is_err() {
+            self.retry_later(io, key, index);
+        }
+    }
+
+    /// Has a part be asked for again, by a committer that has less to do.
+    fn retry_later(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex) {
+        if let Some(trail) = self.trailing.find(key, index) {
+            trail.is_asked = false;
+            let due_ms = io.now_ms() + RETRY_MS;
+            self.trailing.retries.push_back((due_ms, io.id(key)));
+            io.wake_by(due_ms);
+        }
+    }
+
+    /// Asks again what is due.
+    pub(super) fn retry_trails(&mut self, io: &mut Io<Peer>) {
+        let now_ms = io.now_ms();
+        while let Some((due_ms, connection)) = self.trailing.retries.front().copied() {
+            if due_ms > now_ms {
+                return io.wake_by(due_ms);
+            }
+            self.trailing.retries.pop_front();
+            if io.peer_of(connection).is_some() {
+                io.tell_when_written(connection.key);
             }
         }
     }
@@ -129,16 +192,23 @@ impl Rooms {
         let Some(trail) = self.trailing.find(key, index).filter(|trail| trail.number == number) else {
             return;
         };
-        let Ok(Reply::Missed(missed)) = answer else {
-            // Not all of it is kept any more, or the committer is overwhelmed.
-            return self.begin_anew(io, key, index);
+        trail.is_asked = false;
+        let missed = match answer {
+            Ok(Reply::Missed(missed)) => missed,
+            Err(ErrorCode::UnrecoverablePosition) => {
+                // Not all of it is kept any more.
+                self.begin_anew(io, key, index);
+                return io.tell_when_written(key);
+            }
+            // The committer has too much to do, or its disk hangs.
+            Ok(_) | Err(_) => return self.retry_later(io, key, index),
         };
         let first = trail.at + 1;
-        trail.is_asked = false;
         if missed.messages > 0 {
             trail.at = missed.last;
             let frame = io.frame(TEXT, missed.messages, &missed.pushes);
-            io.mark(frame, Mark { of: index, at: first });
+            let of = self.members.room(index).id.0;
+            io.mark(frame, Mark { of, at: first });
             io.queue(key, frame);
         }
         if missed.messages == 0 || missed.last == missed.top {
@@ -149,9 +219,9 @@ impl Rooms {
             if let Some(place) = io.peer(key).place_in(index) {
                 self.members.set_trailing(index, place, false);
             }
-        } else {
-            io.tell_when_written(key);
         }
+        // For the next part of this room or of another.
+        io.tell_when_written(key);
         io.flush_if_large();
     }
 }

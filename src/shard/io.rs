@@ -48,7 +48,7 @@ pub struct Io<P> {
     pub(super) alarm_at_ms: Option<u64>,
     /// Connections for which more waits than may, as of their last write.
     pub(super) overfull: Vec<ConnectionId>,
-    /// Connections of which the service wants to know when nothing waits for them any more.
+    /// Connections that may have nothing waiting any more, which the service wants to know.
     pub(super) awaited: Vec<ConnectionId>,
     /// The frames of the connection that is being written to.
     pub(super) writing: Vec<FrameId>,
@@ -167,10 +167,9 @@ impl<P> Io<P> {
         }
     }
 
-    /// Has `Service::alarm` called at `at_ms` of `now_ms`, in place of the time that was set before;
-    /// `None` for never.
-    pub fn set_alarm(&mut self, at_ms: Option<u64>) {
-        self.alarm_at_ms = at_ms;
+    /// Has `Service::alarm` called once, at `at_ms` of `now_ms` or before.
+    pub fn wake_by(&mut self, at_ms: u64) {
+        self.alarm_at_ms = Some(self.alarm_at_ms.map_or(at_ms, |set_ms| set_ms.min(at_ms)));
     }
 
     /// Takes the timer of `key` away.
@@ -370,6 +369,9 @@ impl<P> Io<P> {
             Err(_) => self.fail(key),
             Ok(()) if is_empty => {
                 connection.backlog = None;
+                if connection.is_awaited {
+                    self.awaited.push(ConnectionId { key, generation: connection.generation });
+                }
                 self.watch(key, Interest::READABLE);
                 self.written_out(key);
             }

@@ -41,7 +41,7 @@ pub trait Service {
     /// Everything that was queued for this connection is written; see `Io::tell_when_written`.
     fn written(&mut self, _io: &mut Io<Self::Peer>, _key: Key) {}
 
-    /// The time of `Io::set_alarm` has come.
+    /// A time of `Io::wake_by` has come, or is near.
     fn alarm(&mut self, _io: &mut Io<Self::Peer>) {}
 
     /// Another thread sent `event`.

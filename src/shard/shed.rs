@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::conn::{CloseReason, ConnectionId, Key, Phase};
+use crate::conn::{CloseReason, ConnectionId, Key, NO_OUTPUT, Phase};
 use crate::protocol::code::Disconnect;
 use crate::shard::{Io, Service, Shard};
 
@@ -16,14 +16,20 @@ impl<P> Io<P> {
         self.connections[key as usize].backlog.is_some()
     }
 
+    /// Whether something waits for connection `key`, or is queued for it in this turn.
+    pub fn is_behind(&self, key: Key) -> bool {
+        let connection = &self.connections[key as usize];
+        connection.backlog.is_some() || connection.pending != NO_OUTPUT
+    }
+
     /// What the marked frames that wait for connection `key` to read are of, each once.
-    pub fn marked_waiting(&self, key: Key) -> HashSet<u32> {
+    pub fn marked_waiting(&self, key: Key) -> HashSet<u64> {
         self.connections[key as usize].backlog.as_ref().map(|backlog| backlog.marked()).unwrap_or_default()
     }
 
     /// Drops the frames of `of` that wait for connection `key`, but for one that is half way out.
     /// Returns where the first of them stands; `None` if nothing was dropped.
-    pub fn drop_waiting(&mut self, key: Key, of: u32) -> Option<u64> {
+    pub fn drop_waiting(&mut self, key: Key, of: u64) -> Option<u64> {
         let backlog = self.connections[key as usize].backlog.as_mut()?;
         self.stats.backlog_bytes.subtract(backlog.held_bytes() as u64);
         let first = backlog.drop_marked(of);
@@ -34,27 +40,35 @@ impl<P> Io<P> {
     /// Has `Service::written` called once everything that is queued for connection `key` is written.
     pub fn tell_when_written(&mut self, key: Key) {
         let id = self.id(key);
-        if !self.awaited.contains(&id) {
+        let connection = &mut self.connections[key as usize];
+        if !connection.is_awaited {
+            connection.is_awaited = true;
             self.awaited.push(id);
         }
     }
 
-    /// A connection that is to be told of and has nothing waiting any more; those that ended are forgotten.
+    /// A connection that is to be told of and has nothing waiting. One that has is looked at again when
+    /// that is written.
     fn next_written(&mut self) -> Option<Key> {
-        let mut at = 0;
-        while let Some(id) = self.awaited.get(at).copied() {
-            let connection = self.connections.get(id.key as usize);
-            let connection = connection.filter(|connection| connection.generation == id.generation);
-            match connection.filter(|connection| connection.phase == Phase::Open) {
-                Some(connection) if connection.backlog.is_some() => at += 1,
-                Some(_) => {
-                    self.awaited.swap_remove(at);
-                    return Some(id.key);
-                }
-                None => drop(self.awaited.swap_remove(at)),
+        let mut unwritten = Vec::new();
+        let mut next = None;
+        while let Some(id) = self.awaited.pop() {
+            let Some(connection) = self.connections.get_mut(id.key as usize) else { continue };
+            let is_open = connection.generation == id.generation && connection.phase == Phase::Open;
+            if !is_open || connection.backlog.is_some() {
+                continue;
             }
+            if connection.pending != NO_OUTPUT {
+                // It is written in this turn, and looked at again then.
+                unwritten.push(id);
+                continue;
+            }
+            connection.is_awaited = false;
+            next = Some(id.key);
+            break;
         }
-        None
+        self.awaited.append(&mut unwritten);
+        next
     }
 
     /// The next connection for which more waits than may, or which has most while all together are
