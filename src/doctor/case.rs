@@ -132,7 +132,8 @@ impl<'a> Case<'a> {
                     + DESCRIPTORS_LATER * if running.tables.len() > 1 { 1 } else { shards }
             }
         };
-        running.tables.iter().map(|table| table.open.saturating_sub(at_rest)).sum()
+        let open = running.tables.iter().map(|table| table.open.saturating_sub(at_rest));
+        open.fold(0, u64::saturating_add)
     }
 
     /// What the arithmetic of the shipped keys counts with, for `connections`.
@@ -147,7 +148,7 @@ impl<'a> Case<'a> {
 
     /// Connections in all if `bytes` are free for more of them.
     pub fn connections_in(&self, bytes: u64) -> u64 {
-        self.held() + bytes / self.connection_bytes()
+        self.held().saturating_add(bytes / self.connection_bytes())
     }
 
     /// Memory of the box that is free or can be freed, in bytes.

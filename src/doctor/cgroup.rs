@@ -133,7 +133,7 @@ fn page_cache_bytes(tree: &Tree, path: &str, prefix: &str) -> u64 {
             text.lines().find_map(|line| line.strip_prefix(prefix)?.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
     };
-    value("inactive_file") + value("active_file")
+    value("inactive_file").saturating_add(value("active_file"))
 }
 
 /// A mounted hierarchy.

@@ -148,7 +148,7 @@ impl Running {
 
     /// Descriptors that are open in all of its tables.
     pub fn open(&self) -> u64 {
-        self.tables.iter().map(|table| table.open).sum()
+        self.tables.iter().map(|table| table.open).fold(0, u64::saturating_add)
     }
 
     /// Who it is, in words: `throng (pid 1, 2 shards)`.

@@ -1,6 +1,6 @@
 //! Servers that run, recorded and real: what is open, what fits.
 
-use throng::doctor::{NotRunning, Running, Status};
+use throng::doctor::{NotRunning, Running, Status, TARGET_MAX};
 
 use crate::common::Server;
 use crate::made::{Made, expect};
@@ -78,6 +78,31 @@ fn descriptors_of_other_files_under_the_same_number_are_of_another_table() {
         made.link(&format!("/proc/70/task/{thread}/fd/2"), "socket:[1]");
     }
     assert_eq!(Running::read(&made.tree(), 70).unwrap().tables.len(), 1);
+}
+
+#[test]
+fn a_server_without_limits_overflows_nothing() {
+    let limits = "Max processes unlimited unlimited processes\nMax open files  unlimited  unlimited  files\n";
+    for tables in [[20, 500, 600], [u64::MAX; 3], [20, u64::MAX, u64::MAX - 1]] {
+        let mut made = with_server(tables);
+        made.write("/proc/70/limits", limits);
+        for key in ["fs.file-max", "fs.epoll.max_user_watches", "net.netfilter.nf_conntrack_max"] {
+            made.set(key, &u64::MAX.to_string());
+        }
+        made.set("net.netfilter.nf_conntrack_count", "1");
+        made.write("/proc/meminfo", "MemTotal: 18014398509481983 kB\nMemAvailable: 18014398509481983 kB\n");
+        let group = "/sys/fs/cgroup/system.slice/chat.service";
+        made.write(&format!("{group}/memory.max"), "1048576\n");
+        made.write(
+            &format!("{group}/memory.stat"),
+            &format!("inactive_file {0}\nactive_file {0}\n", u64::MAX),
+        );
+        for (target, with_clients) in [(None, false), (Some(TARGET_MAX), true)] {
+            (made.setup.target, made.setup.with_clients) = (target, with_clients);
+            let limit = made.findings("descriptor-limit").remove(0).wall.unwrap();
+            assert!(limit.connections >= u64::MAX - 64, "{limit:?}");
+        }
+    }
 }
 
 #[test]

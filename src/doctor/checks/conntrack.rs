@@ -41,7 +41,7 @@ pub fn conntrack(case: &Case<'_>) -> Vec<Finding> {
         others.insert(0, Finding::new(CHECK, Status::Pass, found).why(why));
         return others;
     }
-    let connections = case.held() + limit.saturating_sub(tracked);
+    let connections = case.held().saturating_add(limit.saturating_sub(tracked));
     let needed = case.goal().saturating_add(tracked);
     let wanted = named(MAX).map_or(0, |setting| setting.wanted(&case.facts(needed))[0]);
     let remedy = format!(

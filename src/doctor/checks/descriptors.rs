@@ -30,8 +30,10 @@ pub fn limit(case: &Case<'_>) -> Vec<Finding> {
                 return vec![case.cannot_tell(LIMIT, error)];
             }
             let spare = if running.shards > 0 { DESCRIPTORS_SPARE - DESCRIPTORS_LATER } else { 0 };
-            let free = running.tables.iter().map(|table| soft.saturating_sub(table.open + spare));
-            (soft, case.held() + free.sum::<u64>())
+            let free =
+                running.tables.iter().map(|table| soft.saturating_sub(table.open.saturating_add(spare)));
+            // Tables without a limit are several times the largest number.
+            (soft, free.fold(case.held(), u64::saturating_add))
         }
     };
     let status = case.status(connections);

@@ -18,7 +18,7 @@ pub fn open_files(case: &Case<'_>) -> Vec<Finding> {
         Err(error) => return vec![case.cannot_tell(OPEN_FILES, &error)],
     };
     let used = case.tree.numbers::<u64>("/proc/sys/fs/file-nr").map_or(0, |numbers| numbers[0]);
-    let connections = case.held() + limit.saturating_sub(used) / case.ends();
+    let connections = case.held().saturating_add(limit.saturating_sub(used) / case.ends());
     let remedy = remedy(case, FILE_MAX, limit);
     let found = format!("{FILE_MAX} = {}, {} used", count(limit), count(used));
     if case.place.is_admin {

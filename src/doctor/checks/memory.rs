@@ -74,7 +74,7 @@ pub fn cgroup(case: &Case<'_>) -> Vec<Finding> {
     let found = limits.into_iter().filter_map(|(limit, strength, name, beyond)| {
         let limit = limit?;
         let bytes = charged_bytes(case, limit.is_unified);
-        let connections = case.held() + limit.room() / bytes;
+        let connections = case.held().saturating_add(limit.room() / bytes);
         let status = match (case.status(connections), strength) {
             (Status::Fail, Strength::Soft) => Status::Warn,
             (status, _) => status,
