@@ -86,6 +86,11 @@ impl<'a> Case<'a> {
         if connections >= self.goal() { Status::Pass } else { self.short() }
     }
 
+    /// Whether the server is a throng: one that is to start, or a process with shards.
+    pub fn is_throng(&self) -> bool {
+        self.setup.running.as_ref().is_none_or(|running| running.shards > 0)
+    }
+
     /// Ends of a connection that are on this box.
     pub fn ends(&self) -> u64 {
         1 + u64::from(self.setup.with_clients)

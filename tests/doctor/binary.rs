@@ -21,10 +21,12 @@ fn text(bytes: &[u8]) -> String {
 
 /// The doctor's JSON of a made box, and its exit code.
 fn json_of(made: &Made, more: &[&str]) -> (Value, i32) {
-    let root = made.place("/");
+    made.write("/throng.toml", "[socket]\nlisten_backlog = 8192\n");
+    let (root, config) = (made.place("/"), made.place("/throng.toml"));
     let target = TARGET.to_string();
     let mut arguments =
         vec!["--root", root.to_str().unwrap(), "--target", &target, "--shards", "4", "--json"];
+    arguments.extend(["--config", config.to_str().unwrap()]);
     arguments.extend(more);
     let output = doctor(&arguments);
     (serde_json::from_slice(&output.stdout).unwrap(), code(&output))

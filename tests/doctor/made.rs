@@ -24,9 +24,9 @@ pub struct Made {
 }
 
 impl Made {
-    /// A box with four processors, a network card and a target of [`TARGET`].
+    /// A box with four processors, a network card, a target of [`TARGET`] and queues for so many.
     pub fn new() -> Self {
-        let setup = Setup { target: Some(TARGET), shards: 4, ..Setup::default() };
+        let setup = Setup { target: Some(TARGET), shards: 4, listen_backlog: 8_192, ..Setup::default() };
         let made = Made { scratch: Scratch::new(), setup };
         let facts = Facts::new(TARGET, MEMORY_BYTES, 4096);
         for setting in settings() {

@@ -8,7 +8,13 @@ use crate::made::{Made, expect};
 fn the_accept_queue_is_what_the_server_asks_for_and_the_kernel_allows() {
     let mut made = Made::new();
     let queue = |made: &Made| made.findings("accept-queue").into_iter().last().unwrap();
-    expect(&queue(&made), Status::Pass, &["4,096 may wait at each of 4 listeners, 12 overflows since boot"]);
+    expect(&queue(&made), Status::Pass, &["8,192 may wait at each of 4 listeners, 12 overflows since boot"]);
+    // The key alone does nothing for a server that asks for less.
+    made.set("net.core.somaxconn", "65536");
+    made.setup.listen_backlog = 4_096;
+    let words = ["4,096 may wait", "at least 8,192 for 100,000", "`listen_backlog = 8192`", "`Backlog=8192`"];
+    expect(&queue(&made), Status::Warn, &words);
+    made.set("net.core.somaxconn", "8192");
     made.setup.listen_backlog = 100_000;
     expect(&queue(&made), Status::Warn, &["8,192 may wait", "`sysctl -w net.core.somaxconn=100000`"]);
     made.remove("/proc/sys/net/core/somaxconn");

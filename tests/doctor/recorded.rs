@@ -5,10 +5,10 @@ use std::path::Path;
 use throng::doctor::{Report, Setup, Status, examine};
 use throng::host::tree::Tree;
 
-/// What the doctor says of a recorded box for a server of two shards.
+/// What the doctor says of a recorded box for a server of two shards with queues for a million connections.
 fn report(name: &str, target: u64) -> Report {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doctor/trees").join(name);
-    let setup = Setup { target: Some(target), shards: 2, ..Setup::default() };
+    let setup = Setup { target: Some(target), shards: 2, listen_backlog: 65_536, ..Setup::default() };
     examine(&Tree::recorded(root), &setup)
 }
 
