@@ -69,6 +69,9 @@ pub fn show(report: &Report, look: Look) -> String {
 
 fn heading(report: &Report) -> String {
     let what = match &report.server {
+        Some(server) if server.shards == 0 => {
+            format!("process {} ({}, not a throng)", server.pid, server.name)
+        }
         Some(server) => {
             format!("process {} ({}, {})", server.pid, server.name, several(server.shards, "shard"))
         }

@@ -1,6 +1,6 @@
 //! Servers that run, recorded and real: what is open, what fits.
 
-use throng::doctor::{NotRunning, Running, Status, TARGET_MAX};
+use throng::doctor::{Look, NotRunning, Running, Status, TARGET_MAX, show};
 
 use crate::common::Server;
 use crate::made::{Made, expect};
@@ -56,6 +56,8 @@ fn equal_counts_are_one_table_where_files_cannot_be_compared() {
     let made = with_server([500, 500, 500]);
     assert_eq!(made.setup.running.as_ref().unwrap().tables.len(), 1);
     expect(&made.worst("descriptor-tables"), Status::Warn, &["one that 2 shards share"]);
+    let fix = made.worst("descriptor-limit").fix.unwrap();
+    assert!(!fix.contains("--shards"), "more shards have the same table: {fix}");
     expect(
         &with_server([20, 500, 500]).worst("descriptor-tables"),
         Status::Pass,
@@ -120,6 +122,20 @@ fn another_program_has_one_table_and_its_soft_limit() {
         report.verdict.text
     );
     expect(&made.worst("descriptor-tables"), Status::Pass, &["no throng"]);
+    // Its hard limit has room; what binds is the soft one, and no option of throng moves that.
+    let words =
+        ["`prlimit --pid 70 --nofile=131072:` for now, `systemctl edit chat.service`: LimitNOFILE=131072"];
+    expect(&made.worst("descriptor-limit"), Status::Fail, &words);
+    let table = show(&report, Look { width: 200, colours: false, verbose: true });
+    assert!(table.starts_with("process 70 (throng, not a throng), 100,000"), "{table}");
+    assert!(!table.contains("--shards") && !table.contains("0 shards"), "{table}");
+    made.write("/proc/70/cgroup", "0::/user.slice\n");
+    made.setup.target = None;
+    let words = ["--nofile=2048:` for now, `ulimit -n 2048` where it is started"];
+    expect(&made.worst("descriptor-limit"), Status::Warn, &words);
+    made.setup.target = Some(1_000_000);
+    expect(&made.worst("descriptor-limit"), Status::Fail, &["--nofile=1048576` for now"]);
+    made.write("/proc/70/cgroup", "0::/system.slice/chat.service\n");
     expect(
         &made.worst("unit"),
         Status::Warn,

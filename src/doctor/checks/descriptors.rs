@@ -47,7 +47,7 @@ pub fn limit(case: &Case<'_>) -> Vec<Finding> {
         Some(running) => format!("{} in {}, {} open", count(limit), each_of(tables), count(running.open())),
     };
     let each = case.goal().div_ceil(tables).saturating_add(case.reserved(shards));
-    let remedy = remedy(case, hard, connections);
+    let remedy = remedy(case, (soft, hard), connections);
     let finding = Finding::new(LIMIT, status, found)
         .needed(format!("{} in {} for {}", count(each), each_of(tables), count(case.goal())))
         .why("every connection is a descriptor; accept(2) fails with EMFILE when the table of its thread is full")
@@ -76,8 +76,9 @@ fn highest_limit(case: &Case<'_>, each: u64) -> Finding {
                 .needed(format!("{} in one table", count(each)))
                 .why(setting.why.clone())
                 .fix(format!(
-                    "{}, or more --shards with a table each",
-                    case.place.set(NR_OPEN, &setting.wanted_text(&case.facts(case.goal())))
+                    "{}{}",
+                    case.place.set(NR_OPEN, &setting.wanted_text(&case.facts(case.goal()))),
+                    if has_shards_of_tables(case) { ", or more --shards with a table each" } else { "" }
                 ))
         }
     }
@@ -171,13 +172,9 @@ fn each_of(tables: u64) -> String {
 
 /// What gives the target a descriptor each, or twice the `connections` that there are if there is no
 /// target above them: more shards, or a higher limit of each table.
-fn remedy(case: &Case<'_>, hard: u64, connections: u64) -> String {
+fn remedy(case: &Case<'_>, (soft, hard): (u64, u64), connections: u64) -> String {
     let shards = case.shards();
     let target = case.setup.target.filter(|target| *target > connections);
-    let can_have_shards = match &case.setup.running {
-        Some(running) => running.shards > 0,
-        None => case.setup.private_tables,
-    };
     let shards_needed = match target {
         Some(target) => {
             (shards + 1..=SHARDS_MAX as u64).find(|shards| connections_with(case, hard, *shards) >= target)
@@ -186,10 +183,10 @@ fn remedy(case: &Case<'_>, hard: u64, connections: u64) -> String {
     };
     let each = match target {
         Some(target) => target.div_ceil(case.tables(shards)).saturating_add(case.reserved(shards)),
-        None => hard.saturating_mul(2),
+        None => (if case.is_throng() { hard } else { soft }).saturating_mul(2),
     };
-    let raise = raise(case, each.checked_next_power_of_two().unwrap_or(each));
-    match shards_needed.filter(|_| can_have_shards) {
+    let raise = raise(case, hard, each.checked_next_power_of_two().unwrap_or(each));
+    match shards_needed.filter(|_| has_shards_of_tables(case)) {
         Some(shards) => {
             format!(
                 "`--shards {shards}` (each shard has its own table of {} descriptors), or {raise}",
@@ -200,12 +197,33 @@ fn remedy(case: &Case<'_>, hard: u64, connections: u64) -> String {
     }
 }
 
-/// What raises the hard limit to `each` descriptors in a table.
-fn raise(case: &Case<'_>, each: u64) -> String {
+/// Whether a further shard brings a table: not in a throng whose shards share one, nor in another program.
+fn has_shards_of_tables(case: &Case<'_>) -> bool {
+    match &case.setup.running {
+        Some(running) => running.shards > 0 && running.tables.len() as u64 == running.shards,
+        None => case.setup.private_tables,
+    }
+}
+
+/// What allows `each` descriptors in a table where the hard limit is `hard`. It is what binds a throng,
+/// which raises its own soft limit; another program has the soft one, whatever the hard one is.
+fn raise(case: &Case<'_>, hard: u64, each: u64) -> String {
     let service = case.groups.as_ref().ok().and_then(|groups| groups.service());
-    let raise = match service {
-        Some(service) => format!("`systemctl edit {service}`: LimitNOFILE={each}"),
-        None => format!("a higher hard limit (`ulimit -Hn {each}` as root, systemd `LimitNOFILE={each}`)"),
+    let other = case.setup.running.as_ref().filter(|running| running.shards == 0);
+    let raise = match (service, other) {
+        (Some(service), _) => format!("`systemctl edit {service}`: LimitNOFILE={each}"),
+        (None, Some(_)) => format!("`ulimit -n {each}` where it is started"),
+        (None, None) => {
+            format!("a higher hard limit (`ulimit -Hn {each}` as root, systemd `LimitNOFILE={each}`)")
+        }
+    };
+    let raise = match other {
+        // With a colon behind it, prlimit(1) sets the soft limit alone.
+        Some(other) => {
+            let (pid, colon) = (other.pid, if each > hard { "" } else { ":" });
+            format!("`prlimit --pid {pid} --nofile={each}{colon}` for now, {raise} for good")
+        }
+        None => raise,
     };
     let nr_open = case.sysctl_number::<u64>(NR_OPEN).unwrap_or(u64::MAX);
     if each > nr_open { format!("{} and {raise}", case.place.set(NR_OPEN, &each.to_string())) } else { raise }
