@@ -44,6 +44,17 @@ fn each_shard_s_table_has_room_of_its_own() {
 }
 
 #[test]
+fn connections_that_are_open_are_not_counted_again_among_those_that_are_tracked() {
+    let made = with_server([20, 60_016, 30_016]);
+    made.set("net.netfilter.nf_conntrack_max", "100000");
+    made.set("net.netfilter.nf_conntrack_count", "90500");
+    let finding = made.worst("conntrack");
+    // 90,000 are the server's, 10,000 are to come, 500 are of others.
+    expect(&finding, Status::Fail, &["100,500 for 100,000"]);
+    assert_eq!(finding.wall.unwrap().connections, 99_500);
+}
+
+#[test]
 fn a_full_table_takes_none_and_the_other_still_does() {
     let report = with_server([20, 20_000, 19_985]).report();
     assert_eq!(report.verdict.more, Some(0));

@@ -42,7 +42,8 @@ pub fn conntrack(case: &Case<'_>) -> Vec<Finding> {
         return others;
     }
     let connections = case.held().saturating_add(limit.saturating_sub(tracked));
-    let needed = case.goal().saturating_add(tracked);
+    // What the server holds is among them.
+    let needed = case.goal().saturating_sub(case.held().min(tracked)).saturating_add(tracked);
     let wanted = named(MAX).map_or(0, |setting| setting.wanted(&case.facts(needed))[0]);
     let remedy = format!(
         "{}, or no tracking of the server's port: `nft add rule … tcp dport PORT notrack`",
