@@ -35,6 +35,14 @@ pub const CHANNEL_LIMIT: usize = 128;
 /// Most shards one process may have: a shard is a thread with its own listeners and descriptors.
 pub const SHARDS_MAX: usize = 1024;
 
+/// Threads of a server beside its shards before anybody asks it anything: the first, the committer and those
+/// of the store. Source: /proc/PID/task of a server with a store.
+pub const THREADS_BESIDE_SHARDS: u64 = 8;
+
+/// Threads that the runtime makes at most for calls that wait or walk all rooms, and ends when they are idle;
+/// one that cannot be made leaves its call to the others. Source: tokio's own default.
+pub const RUNTIME_THREADS_MAX: usize = 512;
+
 /// Kernel memory of one idle connection on the server's side in bytes: TCP socket, socket inode,
 /// dentry, file, epoll item and wait entry. Source: /proc/slabinfo on Linux 6.18 (x86-64),
 /// 2,368 + 832 + 192 + 192 + 128 + 64 bytes; a thirty-second more for slabs that are not full.

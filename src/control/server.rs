@@ -32,6 +32,7 @@ use crate::host::inherited::{Copies, Inherited};
 use crate::host::listen::{self, Listeners};
 use crate::host::tree::Tree;
 use crate::host::{descriptors, memory, processors};
+use crate::limits::RUNTIME_THREADS_MAX;
 use crate::rooms::{Event, Gateway, Links, Rooms, Shared, Ticket};
 use crate::shard::message::Message;
 use crate::shard::{Seat, Shard, Stats};
@@ -91,7 +92,8 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
     let stats: Arc<[Arc<Stats>]> = (0..shards).map(|_| Arc::new(Stats::default())).collect();
     // The runtime and its signals wake by descriptors too, from whatever thread a shard or a
     // signal handler runs on.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failure)?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(RUNTIME_THREADS_MAX).build().map_err(failure)?;
     let mut signals = runtime.block_on(async { Signals::new() }).map_err(failure)?;
     let (committer, intake) = committer::channel(config.store.queue_bytes_max);
     let shared = Arc::new(Shared::new(config.rooms_settings(), shards).map_err(failure)?);

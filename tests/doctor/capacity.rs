@@ -209,6 +209,13 @@ fn memory_high_only_slows_down() {
 fn shards_that_no_limit_of_threads_allows_fail() {
     let mut made = Made::new();
     expect(&made.worst("threads"), Status::Pass, &[]);
+    made.write("/sys/fs/cgroup/user.slice/pids.max", "200\n");
+    made.write("/sys/fs/cgroup/user.slice/pids.current", "15\n");
+    expect(
+        &made.worst("threads"),
+        Status::Warn,
+        &["200, 15 used", "up to 512 more", "calls of its API wait"],
+    );
     made.write("/sys/fs/cgroup/user.slice/pids.max", "20\n");
     made.write("/sys/fs/cgroup/user.slice/pids.current", "15\n");
     expect(
@@ -218,11 +225,33 @@ fn shards_that_no_limit_of_threads_allows_fail() {
     );
     made.remove("/sys/fs/cgroup/user.slice/pids.max");
     made.setup.shards = 1_000;
-    made.set("kernel.threads-max", "500");
-    expect(&made.worst("threads"), Status::Fail, &["`sysctl -w kernel.threads-max=1000`"]);
+    made.set("kernel.threads-max", "1500");
+    made.write("/proc/loadavg", "0.20 0.18 0.12 1/800 11206\n");
+    let words = ["kernel.threads-max = 1,500, 800 used", "`sysctl -w kernel.threads-max=3040`"];
+    expect(&made.worst("threads"), Status::Fail, &words);
     made.remove("/proc/sys/kernel/threads-max");
     made.remove("/proc/self/limits");
     expect(&made.worst("threads"), Status::CannotTell, &["/proc tells of none"]);
+}
+
+#[test]
+fn the_limit_of_a_user_s_processes_does_not_bind_root_and_how_much_of_it_is_used_is_not_claimed() {
+    let made = Made::new();
+    made.write("/proc/self/limits", "Max processes  10  10  processes\n");
+    let status = |users: &str, capabilities: &str| {
+        let text = format!("Uid:\t{users}\nCapEff:\t{capabilities}\nSeccomp:\t0\nCpus_allowed_list:\t0-3\n");
+        made.write("/proc/self/status", &text);
+        made.worst("threads")
+    };
+    let user = status("1000 1000 1000 1000", "0");
+    expect(&user, Status::Fail, &["RLIMIT_NPROC (`ulimit -u`) = 10", "12 for 4 shards"]);
+    assert_eq!(user.found, "RLIMIT_NPROC (`ulimit -u`) = 10");
+    expect(&status("0 0 0 0", "0"), Status::Pass, &["kernel.threads-max = 60,000"]);
+    // CAP_SYS_RESOURCE: bit 24.
+    expect(&status("1000 1000 1000 1000", "1000000"), Status::Pass, &["kernel.threads-max"]);
+    // Root of a namespace of its own is a user like others outside of it.
+    made.write("/proc/self/uid_map", "0 100000 65536\n");
+    expect(&status("0 0 0 0", "1000000"), Status::Fail, &["RLIMIT_NPROC"]);
 }
 
 #[test]

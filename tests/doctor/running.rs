@@ -1,6 +1,7 @@
 //! Servers that run, recorded and real: what is open, what fits.
 
 use throng::doctor::{Look, NotRunning, Running, Status, TARGET_MAX, show};
+use throng::limits::{RUNTIME_THREADS_MAX, SHARDS_MAX, THREADS_BESIDE_SHARDS};
 
 use crate::common::Server;
 use crate::made::{Made, expect};
@@ -169,6 +170,14 @@ fn the_unit_of_a_service_is_told_by_its_limits_and_its_group() {
 }
 
 #[test]
+fn the_shipped_unit_allows_every_thread_that_a_server_may_have() {
+    let unit = include_str!("../../systemd/throng.service");
+    let tasks = unit.lines().find_map(|line| line.strip_prefix("TasksMax=")).unwrap();
+    let threads = SHARDS_MAX as u64 + THREADS_BESIDE_SHARDS + RUNTIME_THREADS_MAX as u64;
+    assert!(tasks.parse::<u64>().unwrap() >= threads, "TasksMax={tasks}, and {threads} threads at most");
+}
+
+#[test]
 fn tables_that_may_not_be_read_are_not_taken_for_empty() {
     let mut made = with_server([20, 500, 600]);
     made.remove("/proc/70/task/73/fd");
@@ -215,6 +224,7 @@ fn a_real_server_has_the_connections_that_are_open_to_each_of_its_tables() {
         let clients: Vec<_> = (0..5).map(|_| server.client()).collect();
         let running = Running::read(&throng::host::tree::Tree::live(), server.pid()).unwrap();
         assert_eq!((running.shards, running.tables.len()), (3, tables));
+        assert!(running.threads <= 3 + THREADS_BESIDE_SHARDS, "{running:?}");
         let setup = throng::doctor::Setup { running: Some(running), ..Default::default() };
         let report = throng::doctor::examine(&throng::host::tree::Tree::live(), &setup);
         let held = report.server.unwrap().connections;
