@@ -14,7 +14,10 @@ fn a_kernel_is_judged_by_what_it_lacks() {
     expect(&kernel("6.18.44-fc-v669"), Status::Pass, &["Linux 6.18.44-fc-v669", "everything"]);
     expect(&kernel("5.15.0-91-generic"), Status::Pass, &["(6.1)", "(6.2)"]);
     expect(&kernel("5.10.0"), Status::Warn, &["tcp_migrate_req", "a newer kernel"]);
-    expect(&kernel("3.10.0-1160.el7.x86_64"), Status::Fail, &["SO_REUSEPORT"]);
+    expect(&kernel("3.10.0-1160.el7.x86_64"), Status::Warn, &["SO_REUSEPORT listeners of TCP"]);
+    expect(&kernel("4.5.7"), Status::Warn, &["(4.6)"]);
+    let fix = kernel("4.6.0");
+    assert!(!fix.why.contains("SO_REUSEPORT"), "{fix:?}");
     for odd in ["gvisor", "", "6", "v6.1"] {
         expect(&kernel(odd), Status::CannotTell, &["does not begin with a version"]);
     }
