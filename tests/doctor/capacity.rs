@@ -275,7 +275,10 @@ fn the_established_hash_counts_both_ends_and_tells_whose_table_it_is() {
     expect(
         &slow,
         Status::Warn,
-        &["tcp_ehash_entries = 32,768: 3.1 entries in each bucket with 100,000", "thash_entries"],
+        &[
+            "tcp_ehash_entries = 32,768: 3.1 entries in each bucket with 100,000",
+            "thash_entries=65536 on the kernel's",
+        ],
     );
     let wall = slow.wall.unwrap();
     assert_eq!((wall.connections, wall.strength), (65_537, Strength::Soft));

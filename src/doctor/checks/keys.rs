@@ -53,6 +53,8 @@ pub fn finding(check: &'static str, setting: &Setting, case: &Case<'_>, connecti
 /// What brings `setting` to `wanted`.
 pub fn remedy(setting: &Setting, case: &Case<'_>, wanted: &str) -> String {
     match &setting.instead {
+        // A command names where the number goes; what is no command is told the number behind it.
+        Some(other) if other.contains('…') => other.replace('…', wanted),
         Some(other) => format!("{other} ({wanted})"),
         None => case.place.set(&setting.key, wanted),
     }
