@@ -112,7 +112,7 @@ pub fn expect(finding: &Finding, status: Status, words: &[&str]) {
 }
 
 /// What is on the box beside the shipped keys.
-const FILES: [(&str, &str); 25] = [
+const FILES: [(&str, &str); 28] = [
     (
         "/proc/self/limits",
         "Limit  Soft Limit  Hard Limit  Units\nMax processes  30000  30000  processes\nMax open files  1024  65536  files\n",
@@ -146,6 +146,9 @@ const FILES: [(&str, &str); 25] = [
     ("/sys/class/net/eth0/operstate", "up\n"),
     ("/sys/class/net/eth0/queues/rx-0/rps_cpus", "0\n"),
     ("/sys/class/net/eth0/queues/rx-1/rps_cpus", "0\n"),
+    ("/sys/class/net/eth0/queues/tx-0/xps_cpus", "5\n"),
+    ("/sys/class/net/eth0/queues/tx-1/xps_cpus", "a\n"),
+    ("/sys/devices/system/cpu/online", "0-3\n"),
     ("/sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n"),
     ("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n"),
 ];

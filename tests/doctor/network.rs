@@ -100,6 +100,13 @@ fn a_card_needs_a_queue_for_each_processor_or_steering() {
     assert_eq!(statuses(&with_queues(4, "0\n")), [Status::Pass; 2]);
     assert_eq!(statuses(&with_queues(0, "0\n")), [Status::CannotTell; 2]);
     expect(&with_queues(1, "0\n").worst("packet-steering"), Status::Warn, &["echo f | tee"]);
+    // Packets may be steered to processors that the server may not run on, and be online with gaps.
+    let cornered = with_queues(1, "0\n");
+    cornered.write("/proc/self/status", "Cpus_allowed_list:\t4-5\n");
+    cornered.write("/sys/devices/system/cpu/online", "0-3,5,32\n");
+    expect(&cornered.worst("packet-steering"), Status::Warn, &["`echo 1,0000002f | tee"]);
+    cornered.remove("/sys/devices/system/cpu/online");
+    expect(&cornered.worst("packet-steering"), Status::Warn, &["`echo MASK | tee"]);
     let unreadable = with_queues(2, "0\n");
     unreadable.remove("/sys/class/net/eth0/queues/rx-0/rps_cpus");
     unreadable.write("/sys/class/net/eth0/queues/rx-0/other", "");
@@ -107,8 +114,46 @@ fn a_card_needs_a_queue_for_each_processor_or_steering() {
 }
 
 #[test]
+fn few_queues_to_send_need_a_map_of_processors() {
+    let check = "transmit-steering";
+    let with = |queues: &[(&str, &str)]| {
+        let made = with_queues(1, "f\n");
+        for (queue, mask) in queues {
+            made.write(&format!("/sys/class/net/eth0/queues/{queue}/xps_cpus"), mask);
+        }
+        made
+    };
+    // What the made card's driver has mapped, one queue for all, and one for each.
+    expect(&Made::new().worst(check), Status::Pass, &["eth0: 2 queues to send, 4 processors, XPS is on"]);
+    let single = with(&[]);
+    // The kernel has no map for a single queue.
+    single.write("/sys/class/net/eth0/queues/tx-0/tx_timeout", "0\n");
+    expect(&single.worst(check), Status::Pass, &["1 queue to send"]);
+    let each = with(&[("tx-0", "0\n"), ("tx-1", "0\n"), ("tx-2", "0\n"), ("tx-3", "0\n")]);
+    expect(&each.worst(check), Status::Pass, &["4 queues to send"]);
+    let none = with(&[("tx-0", "00000000,00000000\n"), ("tx-1", "0\n")]);
+    let words = [
+        "XPS is off",
+        "`echo 5 > /sys/class/net/eth0/queues/tx-0/xps_cpus`, `echo a > /sys/class/net/eth0/queues/tx-1/xps_cpus`",
+    ];
+    expect(&none.worst(check), Status::Warn, &words);
+    none.remove("/sys/devices/system/cpu/online");
+    expect(&none.worst(check), Status::Warn, &["`echo MASK > "]);
+    // The other map is one too.
+    none.write("/sys/class/net/eth0/queues/tx-0/xps_rxqs", "1\n");
+    expect(&none.worst(check), Status::Warn, &[]);
+    none.write("/sys/class/net/eth0/queues/tx-1/xps_rxqs", "1\n");
+    expect(&none.worst(check), Status::Pass, &[]);
+    let half = with(&[("tx-0", "3\n"), ("tx-1", "0\n")]);
+    expect(&half.worst(check), Status::Warn, &["XPS is off"]);
+    half.remove("/sys/class/net/eth0/queues/tx-1/xps_cpus");
+    expect(&half.worst(check), Status::CannotTell, &["tx-1/xps_cpus does not exist here"]);
+    expect(&with(&[]).worst(check), Status::CannotTell, &["shows no queue to send"]);
+}
+
+#[test]
 fn boxes_without_a_card_are_not_blamed_for_its_queues() {
-    let checks = ["nic-queues", "packet-steering", "interrupts"];
+    let checks = ["nic-queues", "packet-steering", "transmit-steering", "interrupts"];
     let made = Made::new();
     made.remove("/sys/class/net/eth0/device");
     for check in checks {

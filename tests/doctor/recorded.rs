@@ -66,6 +66,7 @@ fn a_small_box_has_too_few_descriptors_and_is_otherwise_slow_at_worst() {
             "orphans",
             "port-range",
             "tuples",
+            "transmit-steering",
             "interrupts",
             "huge-pages",
             "clocksource",
@@ -110,7 +111,7 @@ fn a_box_with_the_printed_settings_passes_every_check_for_the_connections_that_t
 fn a_container_is_judged_by_its_own_limits_and_says_what_it_cannot_see() {
     let report = report("container", 100_000);
     assert_eq!(checks(&report, Status::Fail), ["descriptor-limit"]);
-    assert_eq!(checks(&report, Status::Warn), ["accept-queue", "syn-queue", "migrate"]);
+    assert_eq!(checks(&report, Status::Warn), ["threads", "accept-queue", "syn-queue", "migrate"]);
     let hidden = [
         "descriptor-limit",
         "mappings",
@@ -119,6 +120,7 @@ fn a_container_is_judged_by_its_own_limits_and_says_what_it_cannot_see() {
         "network-queue",
         "nic-queues",
         "packet-steering",
+        "transmit-steering",
         "interrupts",
     ];
     assert_eq!(checks(&report, Status::CannotTell), hidden);

@@ -11,6 +11,7 @@ mod machine;
 mod memory;
 mod network;
 mod ports;
+mod steering;
 mod tcp;
 mod threads;
 mod unit;
@@ -34,7 +35,7 @@ pub const WALLS: [&str; 7] =
     ["connections-max", "descriptor-limit", "open-files", "epoll-watches", "memory", "cgroup", "conntrack"];
 
 /// Every check by name, in the order in which a table shows those of one status.
-pub const CHECKS: [(&str, Check); 30] = [
+pub const CHECKS: [(&str, Check); 31] = [
     ("connections-max", Check::Own(configured::connections_max)),
     ("descriptor-limit", Check::Own(descriptors::limit)),
     ("descriptor-tables", Check::Own(descriptors::tables)),
@@ -60,7 +61,8 @@ pub const CHECKS: [(&str, Check); 30] = [
     ("tuples", Check::Own(ports::tuples)),
     ("network-queue", Check::Keys),
     ("nic-queues", Check::Own(network::queues)),
-    ("packet-steering", Check::Own(network::steering)),
+    ("packet-steering", Check::Own(steering::receive)),
+    ("transmit-steering", Check::Own(steering::send)),
     ("interrupts", Check::Own(network::interrupts)),
     ("huge-pages", Check::Own(machine::huge_pages)),
     ("clocksource", Check::Own(machine::clocksource)),

@@ -1,28 +1,29 @@
-//! Network cards: queues against processors, packets steered to processors, interrupts spread over
-//! them.
+//! Network cards: queues against processors, interrupts spread over them.
 //!
 //! A card is what has a device behind it and is up. The loopback interface and virtual ones have no
 //! queues of hardware: they are not judged.
 
 use crate::doctor::case::Case;
+use crate::doctor::checks::steering;
 use crate::doctor::finding::{Finding, Status};
 use crate::doctor::words::{count, number_list, several};
 use crate::host::tree::Unreadable;
 
 const QUEUES: &str = "nic-queues";
-const STEERING: &str = "packet-steering";
 const INTERRUPTS: &str = "interrupts";
 
-const INTERFACES: &str = "/sys/class/net";
+/// Where the kernel shows them.
+pub const INTERFACES: &str = "/sys/class/net";
 
 /// A network card that is up.
 #[derive(Debug)]
-struct Card {
-    name: String,
+pub struct Card {
+    /// Its interface, such as `eth0`.
+    pub name: String,
     /// Queues of received packets, such as `rx-0`.
-    receive: Vec<String>,
+    pub receive: Vec<String>,
     /// Queues of packets to send, such as `tx-0`.
-    send: Vec<String>,
+    pub send: Vec<String>,
 }
 
 /// The cards, or the finding of `check` that says why none is judged.
@@ -60,7 +61,7 @@ fn cards(check: &'static str, case: &Case<'_>) -> Result<Vec<Card>, Box<Finding>
 }
 
 /// One finding of `check` for each card, by `judge`, which gets the processors too.
-fn each(
+pub fn each(
     check: &'static str,
     case: &Case<'_>,
     judge: impl Fn(&Card, u64) -> Result<Finding, Unreadable>,
@@ -83,7 +84,7 @@ pub fn queues(case: &Case<'_>) -> Vec<Finding> {
     each(QUEUES, case, |card, processors| {
         let (receive, send) = (card.receive.len() as u64, card.send.len() as u64);
         let is_enough = receive >= processors;
-        let is_steered = steers(case, card)?;
+        let is_steered = steering::is_on(case, card)?;
         let status = if is_enough || is_steered { Status::Pass } else { Status::Warn };
         let name = &card.name;
         let found =
@@ -95,25 +96,6 @@ pub fn queues(case: &Case<'_>) -> Vec<Finding> {
                  others wait",
             )
             .fix(format!("`ethtool -L {name} combined {processors}` where the card has as many; else packet steering")))
-    })
-}
-
-/// RPS where a card has fewer queues than there are processors.
-pub fn steering(case: &Case<'_>) -> Vec<Finding> {
-    each(STEERING, case, |card, processors| {
-        let name = &card.name;
-        if card.receive.len() as u64 >= processors {
-            let found = format!("{name}: not needed, it has a queue for each processor");
-            return Ok(Finding::new(STEERING, Status::Pass, found));
-        }
-        let is_steered = steers(case, card)?;
-        let status = if is_steered { Status::Pass } else { Status::Warn };
-        let found = format!("{name}: RPS is {}", if is_steered { "on" } else { "off" });
-        let mask = mask(processors);
-        Ok(Finding::new(STEERING, status, found)
-            .needed("every receive queue steered to all processors")
-            .why("with fewer queues than processors, receive packet steering spreads the work of TCP over the rest")
-            .fix(format!("`echo {mask} | tee {INTERFACES}/{name}/queues/rx-*/rps_cpus`")))
     })
 }
 
@@ -169,37 +151,4 @@ fn busy_interrupts(case: &Case<'_>, card: &Card) -> Result<Vec<u64>, Unreadable>
         (came && belongs).then(|| number.parse().ok()).flatten()
     });
     Ok(busy.collect())
-}
-
-/// Whether each of a card's receive queues is steered to some processor.
-fn steers(case: &Case<'_>, card: &Card) -> Result<bool, Unreadable> {
-    for queue in &card.receive {
-        let mask = case.tree.text(&format!("{INTERFACES}/{}/queues/{queue}/rps_cpus", card.name))?;
-        if mask.chars().all(|digit| matches!(digit, '0' | ',')) {
-            return Ok(false);
-        }
-    }
-    Ok(!card.receive.is_empty())
-}
-
-/// The mask of the first `processors`, as Linux reads it: groups of 32 bits.
-fn mask(processors: u64) -> String {
-    let whole = processors / 32;
-    let rest = processors % 32;
-    let mut groups = Vec::new();
-    if rest > 0 {
-        groups.push(format!("{:x}", (1_u64 << rest) - 1));
-    }
-    groups.extend((0..whole).map(|_| "ffffffff".to_owned()));
-    groups.join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mask_has_a_bit_for_each_processor_in_groups_of_32() {
-        assert_eq!((mask(2), mask(32), mask(40)), ("3".into(), "ffffffff".into(), "ff,ffffffff".into()));
-    }
 }
