@@ -1,20 +1,22 @@
-//! Numbers as people read them.
+//! Numbers as people read them, written by [`crate::plan::text`], and what Linux writes for numbers.
+//!
+//! The doctor has one number more than the plan: the largest one, which no limit is.
 
-use indicatif::{BinaryBytes, HumanCount};
+use crate::plan::text::{grouped, noun_of, rounded};
 
 /// `1234567` as `1,234,567`; the largest number there is as `unlimited`.
 pub fn count(number: u64) -> String {
-    if number == u64::MAX { "unlimited".to_owned() } else { HumanCount(number).to_string() }
+    if number == u64::MAX { "unlimited".to_owned() } else { grouped(number.into()) }
 }
 
 /// Bytes with the unit that suits them, such as `22.95 GiB`.
 pub fn size(bytes: u64) -> String {
-    BinaryBytes(bytes).to_string()
+    if bytes == u64::MAX { count(bytes) } else { rounded(bytes.into()) }
 }
 
 /// `number` with the noun in the number that it asks for: `1 shard`, `2 shards`.
 pub fn several(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    format!("{} {}", count(number), noun_of(number.into(), noun))
 }
 
 /// The numbers of a text such as `0-3,8`, which Linux writes for sets of processors; nothing if it
@@ -41,7 +43,7 @@ mod tests {
     fn numbers_are_written_for_people() {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(u64::MAX), "unlimited");
-        assert_eq!(size(3 << 29), "1.50 GiB");
+        assert_eq!((size(3 << 29), size(u64::MAX)), ("1.50 GiB".into(), "unlimited".into()));
         assert_eq!((several(1, "shard"), several(2, "shard")), ("1 shard".into(), "2 shards".into()));
     }
 

@@ -37,9 +37,29 @@ pub fn bytes(bytes: u128) -> String {
     format!("{} B", grouped(bytes))
 }
 
+/// `bytes` in the largest unit that they fill, to a hundredth of it: `22.95 GiB`. For what was measured and is
+/// another number a moment later.
+pub fn rounded(bytes: u128) -> String {
+    let Some((unit, name)) = UNITS.iter().find(|(unit, _)| bytes >= *unit) else {
+        return format!("{bytes} B");
+    };
+    let hundredths = (bytes * 100 + unit / 2) / unit;
+    format!("{}.{:02} {name}", grouped(hundredths / 100), hundredths % 100)
+}
+
+/// `noun` as there are `count` of it: `node` and `nodes`, `address` and `addresses`.
+pub fn noun_of(count: u128, noun: &str) -> String {
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{noun}{ending}")
+}
+
 /// `count` things, the right form of the noun included: `1 node`, `2 nodes`.
 pub fn counted(count: u128, noun: &str) -> String {
-    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+    format!("{} {}", grouped(count), noun_of(count, noun))
 }
 
 #[cfg(test)]
@@ -51,6 +71,14 @@ mod tests {
         let text: Vec<_> = [0, 999, 1_000, 1_468_006].map(grouped).into();
         assert_eq!(text, ["0", "999", "1,000", "1,468,006"]);
         assert_eq!(counted(1, "node") + &counted(2_000, "node"), "1 node2,000 nodes");
+        assert_eq!(counted(1, "address") + &counted(0, "address"), "1 address0 addresses");
+    }
+
+    #[test]
+    fn measured_bytes_are_told_to_a_hundredth() {
+        let text: Vec<_> = [0, 1_023, 1_024, 3 << 29, 24_642_000_000, (1 << 20) - 1].map(rounded).into();
+        assert_eq!(text, ["0 B", "1023 B", "1.00 KiB", "1.50 GiB", "22.95 GiB", "1,024.00 KiB"]);
+        assert_eq!(rounded(u128::from(u64::MAX)), "16,777,216.00 TiB");
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn tuples(case: &Case<'_>) -> Vec<Finding> {
     let status = if case.setup.with_clients && sources > 1 { Status::Warn } else { Status::Pass };
     let mut findings = vec![
         Finding::new(TUPLES, status, found)
-            .needed(format!("{} for {}", several(sources, "source address").replace("addresss", "addresses"), count(case.goal())))
+            .needed(format!("{} for {}", several(sources, "source address"), count(case.goal())))
             .why(why)
             .fix(format!(
                 "{} source addresses (`throng bench … --source-ips {}`, a proxy's own option), or more listeners",
