@@ -70,6 +70,10 @@ pub struct Finding {
     pub fix: Option<String>,
     /// How many connections it lets the server have; absent where it does not limit their number.
     pub wall: Option<Wall>,
+    /// What the key's numbers count, if it is about a key.
+    pub unit: Option<String>,
+    /// What Linux starts the key with, if it is about a key.
+    pub default: Option<String>,
     /// What changing it costs, where that is known.
     pub cost: Option<String>,
     /// Where what is said of it comes from, where that is known.
@@ -87,6 +91,8 @@ impl Finding {
             why: String::new(),
             fix: None,
             wall: None,
+            unit: None,
+            default: None,
             cost: None,
             source: None,
         }

@@ -18,7 +18,7 @@ pub struct Look {
     pub width: usize,
     /// Whether statuses have colours.
     pub colours: bool,
-    /// Whether every finding is told with why, cost and source, those that pass too.
+    /// Whether every finding is told with why, unit, default, cost and source, those that pass too.
     pub verbose: bool,
 }
 
@@ -27,7 +27,7 @@ const STATUS_WIDTH: usize = 13;
 const CHECK_WIDTH: usize = 19;
 
 /// Columns of the words before what a finding needs, its fix and so on.
-const LABEL_WIDTH: usize = 7;
+const LABEL_WIDTH: usize = 8;
 
 /// The narrowest that a column of text becomes.
 const TEXT_WIDTH_MIN: usize = 24;
@@ -136,6 +136,8 @@ fn row(finding: &Finding, look: Look) -> Vec<String> {
         ("needs", is_told.then_some(finding.needed.as_str())),
         ("why", is_told.then_some(if look.verbose { &finding.why } else { first_sentence(&finding.why) })),
         ("fix", finding.fix.as_deref()),
+        ("unit", finding.unit.as_deref().filter(|_| look.verbose)),
+        ("default", finding.default.as_deref().filter(|_| look.verbose)),
         ("cost", finding.cost.as_deref().filter(|_| look.verbose)),
         ("source", finding.source.as_deref().filter(|_| look.verbose)),
     ];
@@ -208,10 +210,10 @@ mod tests {
             lines,
             [
                 "fail         open-files         fs.file-max = 1,000",
-                "                                needs  2,000 of them, which is a good",
-                "                                       deal more than there are now",
-                "                                why    accept(2) fails",
-                "                                fix    `sysctl -w fs.file-max=2000`",
+                "                                needs   2,000 of them, which is a good",
+                "                                        deal more than there are now",
+                "                                why     accept(2) fails",
+                "                                fix     `sysctl -w fs.file-max=2000`",
             ]
         );
         assert!(lines.iter().all(|line| line.chars().count() <= 72));
@@ -222,13 +224,16 @@ mod tests {
         let mut passed = finding();
         passed.status = Status::Pass;
         passed.fix = None;
+        passed.unit = Some("files".to_owned());
+        passed.default = Some("a tenth of the memory".to_owned());
         passed.source = Some("proc(5)".to_owned());
         assert_eq!(row(&passed, PLAIN).len(), 1);
         let verbose = row(&passed, Look { verbose: true, ..PLAIN }).join("\n");
-        assert!(
-            verbose.contains("why    accept(2) fails") && verbose.contains("source proc(5)"),
-            "{verbose}"
-        );
+        for line in
+            ["why     accept(2) fails", "unit    files", "default a tenth of the memory", "source  proc(5)"]
+        {
+            assert!(verbose.contains(line), "{line} in {verbose}");
+        }
     }
 
     #[test]

@@ -45,7 +45,11 @@ fn a_key_below_what_its_file_asks_for_is_a_warning_with_the_command_and_a_garble
     let made = Made::new();
     made.set("net.core.somaxconn", "128");
     let words = ["net.core.somaxconn = 128", "`sysctl -w net.core.somaxconn=8192`"];
-    expect(&made.findings("accept-queue")[0], Status::Warn, &words);
+    let short = &made.findings("accept-queue")[0];
+    expect(short, Status::Warn, &words);
+    let told = (short.unit.as_deref().unwrap(), short.default.as_deref().unwrap());
+    assert_eq!(told.1, "4096 (128 before Linux 5.4)");
+    assert!(told.0.starts_with("connections of one listener"), "{told:?}");
 }
 
 fn facts() -> throng::doctor::sysctl::Facts {

@@ -15,6 +15,8 @@ pub fn finding(check: &'static str, setting: &Setting, case: &Case<'_>, connecti
     let key = &setting.key;
     let facts = case.facts(connections);
     let told = |finding: Finding| Finding {
+        unit: Some(setting.unit.clone()),
+        default: Some(setting.default.clone()),
         cost: Some(setting.cost.clone()),
         source: Some(setting.source.clone()),
         ..finding
