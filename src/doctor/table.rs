@@ -172,22 +172,36 @@ fn coloured(text: &str, status: Status, colours: bool) -> String {
     if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// `text` in lines of at most `width` columns, broken between words where they are not longer.
+/// `text` in lines of at most `width` columns, broken between words; a path that is longer, such as that of a
+/// container's control group, at its slashes or within. Other words are kept whole: they are to be copied.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
-        let last = lines.last_mut().expect("there is a line from the start on");
-        let length = last.chars().count();
-        if length == 0 {
-            last.push_str(word);
-        } else if length + 1 + word.chars().count() <= width {
-            last.push(' ');
-            last.push_str(word);
-        } else {
-            lines.push(word.to_owned());
+        for (at, piece) in pieces(word, width).into_iter().enumerate() {
+            let last = lines.last_mut().expect("there is a line from the start on");
+            let gap = if at == 0 && !last.is_empty() { " " } else { "" };
+            if last.is_empty() || last.chars().count() + gap.len() + piece.chars().count() <= width {
+                last.push_str(gap);
+                last.push_str(&piece);
+            } else {
+                lines.push(piece);
+            }
         }
     }
     lines
+}
+
+/// The parts of `word` that may stand on different lines, `width` columns at most if it is a path.
+fn pieces(word: &str, width: usize) -> Vec<String> {
+    if word.chars().count() <= width || !word.contains('/') {
+        return vec![word.to_owned()];
+    }
+    let cut = |part: &str| {
+        let characters: Vec<char> = part.chars().collect();
+        let cut = characters.chunks(width.max(1)).map(|piece| piece.iter().collect());
+        cut.collect::<Vec<String>>()
+    };
+    word.split_inclusive('/').flat_map(cut).collect()
 }
 
 #[cfg(test)]
@@ -246,5 +260,17 @@ mod tests {
     #[test]
     fn a_word_that_is_wider_than_its_column_is_kept_whole() {
         assert_eq!(wrap("a bbbbbbbbbb c", 4), ["a", "bbbbbbbbbb", "c"]);
+    }
+
+    #[test]
+    fn a_path_that_is_wider_than_its_column_is_broken_at_its_slashes() {
+        assert_eq!(wrap("a /bb/cc/dddddddd (e", 6), ["a /bb/", "cc/", "dddddd", "dd (e"]);
+        let group =
+            format!("/kubepods.slice/kubepods-pod{0}.slice/cri-containerd-{0}.scope", "0f".repeat(32));
+        let long = Finding::new("cgroup", Status::Pass, format!("no memory limit ({group})"));
+        let lines = row(&long, PLAIN);
+        assert!(lines.iter().all(|line| line.chars().count() <= PLAIN.width), "{lines:#?}");
+        let whole: String = lines.iter().map(|line| line[STATUS_WIDTH + CHECK_WIDTH..].trim()).collect();
+        assert!(whole.ends_with(&format!("({group})")), "{whole}");
     }
 }
