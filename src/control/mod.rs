@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod api;
+pub mod capacity;
 pub mod config;
 pub mod data_dir;
 mod keeper;

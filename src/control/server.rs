@@ -22,15 +22,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::admin::{self, AdminState, Health, Phase};
 use super::api::Api;
+use super::capacity;
 use super::config::Config;
 use super::data_dir::DataDir;
 use super::keeper::{self, Inboxes, Keeper};
 use super::store_metrics::StoreCollector;
 use super::supervisor::{self, Ending, RollCall};
-use crate::doctor::{self, DESCRIPTORS_SPARE, Setup};
 use crate::host::inherited::{Copies, Inherited};
 use crate::host::listen::{self, Listeners};
-use crate::host::tree::Tree;
 use crate::host::{descriptors, memory, processors};
 use crate::limits::RUNTIME_THREADS_MAX;
 use crate::rooms::{Event, Gateway, Links, Rooms, Shared, Ticket};
@@ -384,10 +383,11 @@ impl Post {
         let prepared = unshared.and_then(|()| self.cpu.map_or(Ok(()), processors::pin));
         let Ok(addresses) = self.orders.recv() else { return Ok(()) };
         let shard = prepared.and_then(|()| {
-            let reserved = reserved(&self.config, self.shards)?;
-            let allowed = connections_max(&self.config, self.descriptors_max, reserved, self.shards);
+            let reserved = capacity::reserved(&self.config, self.shards)?;
+            let allowed =
+                capacity::connections_max(&self.config, self.descriptors_max, reserved, self.shards);
             if self.index == 0 {
-                tell_capacity(&setup(&self.config, self.shards, reserved));
+                capacity::tell(&self.config, self.shards, reserved);
             }
             let settings = self.config.shard_settings(self.shards, allowed);
             let listeners = match sockets {
@@ -404,58 +404,4 @@ impl Post {
         let _ = self.opened.send(answer);
         shard.map_or(Ok(()), Shard::run)
     }
-}
-
-/// Descriptors of each table that will not be connections, counted in a shard's own.
-fn reserved(config: &Config, shards: usize) -> io::Result<u64> {
-    let of_shard = config.listen.len() as u64;
-    let listeners = if config.private_fd_tables { of_shard } else { of_shard * shards as u64 };
-    Ok(descriptors::open_count()? as u64 + DESCRIPTORS_SPARE + listeners)
-}
-
-/// What the doctor has to know of this server.
-fn setup(config: &Config, shards: usize, reserved: u64) -> Setup {
-    Setup {
-        shards: shards as u64,
-        addresses: config.listen.len() as u64,
-        private_tables: config.private_fd_tables,
-        connections_max: config.limits.connections_max as u64,
-        listen_backlog: config.socket.listen_backlog.into(),
-        send_buffer_bytes: config.socket.send_buffer_bytes.into(),
-        receive_buffer_bytes: config.socket.receive_buffer_bytes.into(),
-        reserved: Some(reserved),
-        ..Setup::default()
-    }
-}
-
-/// How many connections one shard may hold: what its descriptors allow, or less if configured.
-fn connections_max(config: &Config, descriptors_max: u64, reserved: u64, shards: usize) -> usize {
-    let tables = if config.private_fd_tables { shards as u64 } else { 1 };
-    let free = descriptors_max.saturating_sub(reserved).saturating_mul(tables);
-    let free = usize::try_from(free).unwrap_or(usize::MAX) / shards;
-    let configured = match config.limits.connections_max {
-        0 => usize::MAX,
-        total => total / shards,
-    };
-    free.min(configured).max(1)
-}
-
-/// Logs how many connections this box allows, which limit binds and how to raise it.
-fn tell_capacity(setup: &Setup) {
-    let walls = doctor::walls(&Tree::live(), setup);
-    let Some(binding) = walls.binding() else {
-        tracing::warn!(
-            "how many connections this box allows cannot be told: /proc says nothing of its limits"
-        );
-        return;
-    };
-    tracing::info!(
-        "this box allows {} connections: {} binds; to raise it: {}",
-        binding.connections,
-        binding.name,
-        binding.remedy
-    );
-    let others: Vec<_> =
-        walls.hard[1..].iter().map(|wall| format!("{} {}", wall.name, wall.connections)).collect();
-    tracing::info!("other limits, in connections: {} (`throng doctor` tells more)", others.join(", "));
 }
