@@ -8,51 +8,33 @@
 //! Invariant: the process is whole or gone. A panic in any thread, or a shard whose poll fails,
 //! ends it with a message; what supervises it starts it again.
 
-use std::fmt;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::mpsc;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::admin::{self, AdminState, Health, Phase};
 use super::api::Api;
-use super::capacity;
 use super::config::Config;
+use super::crew::Crew;
 use super::data_dir::DataDir;
-use super::keeper::{self, Inboxes, Keeper};
+use super::failure::{Failure, cannot_listen, failure};
+use super::keeper::{self, Keeper};
 use super::store_metrics::StoreCollector;
 use super::supervisor::{self, Ending, RollCall};
-use crate::host::inherited::{Copies, Inherited};
-use crate::host::listen::{self, Listeners};
+use crate::host::inherited::Inherited;
 use crate::host::{descriptors, memory, processors};
 use crate::limits::RUNTIME_THREADS_MAX;
-use crate::rooms::{Event, Gateway, Links, Rooms, Shared, Ticket};
-use crate::shard::message::Message;
-use crate::shard::{Seat, Shard, Stats};
+use crate::rooms::{Gateway, Links, Shared};
+use crate::shard::Stats;
 use crate::store::committer;
 
 /// Exit code after a panic; the one that Rust's own runtime uses.
 const EXIT_PANIC: i32 = 101;
-
-/// Why a server did not start or could not go on.
-#[derive(Debug)]
-struct Failure(String);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-fn failure(what: impl fmt::Display) -> Failure {
-    Failure(what.to_string())
-}
 
 /// Runs a server until it is told to end, on `inherited` sockets if there are any: 0 after a drain, 1 if it could not start or go on.
 pub fn run(config: Config, inherited: Option<Inherited>) -> ExitCode {
@@ -164,25 +146,6 @@ fn announce(config: &Config, clients: &[SocketAddr], admin: SocketAddr, shards: 
     out.flush()
 }
 
-fn cannot_listen(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "another process listens there (`ss -ltnp 'sport = :{}'` names it, or no process if it is a throng, \
-             whose shards have descriptor tables of their own); stop it or choose another address",
-            address.port()
-        ),
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address (`ip address` lists them)".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE; choose a port above".to_owned()
-        }
-        _ => "choose another address".to_owned(),
-    };
-    let option = if what == "admin" { "`admin` or --admin" } else { "`listen` or --listen" };
-    Failure(format!("cannot listen on {address} for {what}: {error}; {remedy} ({option})"))
-}
-
 /// SIGTERM and SIGINT.
 #[derive(Debug)]
 struct Signals {
@@ -203,205 +166,5 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// The shards' threads and the ways to reach them.
-#[derive(Debug)]
-struct Crew {
-    inboxes: Inboxes,
-    /// Where each thread waits for the addresses to open its listeners on.
-    orders: Vec<mpsc::Sender<Vec<SocketAddr>>>,
-    /// Every shard has sockets that were handed over.
-    are_inherited: bool,
-    opened: mpsc::Receiver<io::Result<()>>,
-    ends: UnboundedReceiver<Result<(), Failure>>,
-    running: usize,
-}
-
-/// What a shard's thread is told before it starts.
-struct Post {
-    index: usize,
-    seat: Seat<Event>,
-    config: Config,
-    shards: usize,
-    stats: Arc<Stats>,
-    rooms: Rooms,
-    cpu: Option<usize>,
-    descriptors_max: u64,
-    /// Sockets that were handed over for this shard, and the copies of all shards'.
-    inherited: Option<(Vec<TcpListener>, Copies)>,
-    orders: mpsc::Receiver<Vec<SocketAddr>>,
-    opened: mpsc::Sender<io::Result<()>>,
-    ended: UnboundedSender<Result<(), Failure>>,
-    tables_copied: Arc<Barrier>,
-}
-
-impl Crew {
-    /// Starts a thread for every shard. When this returns each has its own descriptor table.
-    fn hire(
-        config: &Config,
-        shared: &Arc<Shared>,
-        committer: &committer::Handle<Ticket>,
-        cpus: &[usize],
-        stats: &[Arc<Stats>],
-        descriptors_max: u64,
-        inherited: Option<Inherited>,
-    ) -> Result<Self, Failure> {
-        let shards = stats.len();
-        let (mut sockets, copies) = inherited.map(Inherited::split).unzip();
-        let mut seats = Vec::with_capacity(shards);
-        let mut inboxes = Vec::with_capacity(shards);
-        for _ in 0..shards {
-            let (seat, inbox) = Seat::new(config.limits.inbox_bytes_max).map_err(|error| {
-                Failure(format!(
-                    "cannot make {shards} event loops: {error}; each needs 3 of {descriptors_max} descriptors \
-                     (`ulimit -Hn` or fewer --shards)"
-                ))
-            })?;
-            seats.push(seat);
-            inboxes.push(inbox);
-        }
-        let inboxes: Inboxes = inboxes.into();
-        let (opened_sender, opened) = mpsc::channel();
-        let (ended_sender, ends) = unbounded_channel();
-        let tables_copied = Arc::new(Barrier::new(shards + 1));
-        let mut orders = Vec::with_capacity(shards);
-        for (index, seat) in seats.into_iter().enumerate() {
-            let (order_sender, order_receiver) = mpsc::channel();
-            orders.push(order_sender);
-            let post = Post {
-                index,
-                seat,
-                config: config.clone(),
-                shards,
-                stats: Arc::clone(&stats[index]),
-                rooms: Rooms::new(
-                    Arc::clone(shared),
-                    Links::new(index, Arc::clone(&inboxes)),
-                    committer.clone(),
-                ),
-                cpu: config.pin_shards.then(|| cpus[index % cpus.len()]),
-                descriptors_max,
-                inherited: sockets
-                    .as_mut()
-                    .map(|sockets| std::mem::take(&mut sockets[index]))
-                    .zip(copies.clone()),
-                orders: order_receiver,
-                opened: opened_sender.clone(),
-                ended: ended_sender.clone(),
-                tables_copied: Arc::clone(&tables_copied),
-            };
-            let thread = thread::Builder::new().name(format!("shard-{index}"));
-            thread.spawn(move || post.stand()).map_err(|error| {
-                Failure(format!(
-                    "cannot start thread {index} of {shards}: {error} (`ulimit -u` or fewer --shards)"
-                ))
-            })?;
-        }
-        tables_copied.wait();
-        if let Some(copies) = copies.as_ref().filter(|_| config.private_fd_tables) {
-            copies.close_except(&[]);
-        }
-        Ok(Crew { inboxes, orders, are_inherited: copies.is_some(), opened, ends, running: shards })
-    }
-
-    /// Opens every shard's listeners; returns the addresses with the ports that the kernel chose.
-    fn open_doors(&mut self, config: &Config) -> Result<Vec<SocketAddr>, Failure> {
-        let mut addresses = Vec::with_capacity(config.listen.len());
-        let mut claims = Vec::new();
-        for wanted in &config.listen {
-            if self.are_inherited {
-                addresses.push(*wanted);
-                continue;
-            }
-            let (address, claim) =
-                listen::claim(*wanted).map_err(|error| cannot_listen("clients", *wanted, &error))?;
-            addresses.push(address);
-            claims.push(claim);
-        }
-        for order in &self.orders {
-            // A thread that is gone has sent why, which the loop below receives.
-            let _ = order.send(addresses.clone());
-        }
-        for _ in &self.orders {
-            let opened = self.opened.recv().expect("every thread answers or the process has ended");
-            opened.map_err(|error| cannot_listen("clients", addresses[0], &error))?;
-        }
-        Ok(addresses)
-    }
-
-    /// Completes when a shard has failed.
-    async fn failed(&mut self) -> Failure {
-        while let Some(end) = self.ends.recv().await {
-            self.running -= 1;
-            if let Err(error) = end {
-                return error;
-            }
-        }
-        Failure("every shard ended unasked".to_owned())
-    }
-
-    fn drain(&self, over_ms: u64) {
-        for inbox in self.inboxes.iter() {
-            inbox.push(Message::Drain { over_ms }, 0);
-            inbox.wake();
-        }
-    }
-
-    /// Completes when every shard has ended.
-    async fn ended(&mut self) -> Result<(), Failure> {
-        while self.running > 0 {
-            self.ends.recv().await.expect("a thread that runs holds a sender")?;
-            self.running -= 1;
-        }
-        Ok(())
-    }
-}
-
-impl Post {
-    /// The life of a shard's thread.
-    fn stand(self) {
-        let ended = self.ended.clone();
-        let index = self.index;
-        let result = self.run().map_err(|error| Failure(format!("shard {index} failed: {error}")));
-        // Nobody listens any more when the process is ending already.
-        let _ = ended.send(result);
-    }
-
-    fn run(self) -> io::Result<()> {
-        let unshared = if self.config.private_fd_tables { descriptors::unshare_table() } else { Ok(()) };
-        let (mut sockets, copies) = self.inherited.unzip();
-        if let (Some(sockets), Some(copies), true) = (&mut sockets, copies, self.config.private_fd_tables) {
-            match unshared {
-                Ok(()) => copies.close_except(sockets),
-                // The start has failed, and in this table, which is everybody's, another thread closes them.
-                Err(_) => std::mem::take(sockets).into_iter().for_each(std::mem::forget),
-            }
-        }
-        self.tables_copied.wait();
-        let prepared = unshared.and_then(|()| self.cpu.map_or(Ok(()), processors::pin));
-        let Ok(addresses) = self.orders.recv() else { return Ok(()) };
-        let shard = prepared.and_then(|()| {
-            let reserved = capacity::reserved(&self.config, self.shards)?;
-            let allowed =
-                capacity::connections_max(&self.config, self.descriptors_max, reserved, self.shards);
-            if self.index == 0 {
-                capacity::tell(&self.config, self.shards, reserved);
-            }
-            let settings = self.config.shard_settings(self.shards, allowed);
-            let listeners = match sockets {
-                Some(sockets) => Listeners::inherit(sockets, &settings.socket)?,
-                None => Listeners::open(&addresses, &settings.socket)?,
-            };
-            Shard::open(self.seat, listeners, settings, self.stats, self.rooms)
-        });
-        let (answer, shard) = match shard {
-            Ok(shard) => (Ok(()), Some(shard)),
-            Err(error) => (Err(error), None),
-        };
-        // Without the other end the start has failed elsewhere and the process is ending.
-        let _ = self.opened.send(answer);
-        shard.map_or(Ok(()), Shard::run)
     }
 }
