@@ -3,7 +3,11 @@
 //! The initial process and user namespaces have fixed numbers (Linux `include/uapi/linux/nsfs.h`,
 //! before that `include/linux/proc_ns.h`). The initial network namespace is the one that has
 //! `net.ipv4.tcp_mem`: that key is registered for no other (Linux `net/ipv4/sysctl_net_ipv4.c`).
+//!
+//! A user namespace alone makes no container: systemd gives one to every service with `PrivateUsers=`,
+//! in which root and the service's user are who they are outside.
 
+use super::sysctl::{Scope, named};
 use crate::host::tree::{Tree, Unreadable, Why};
 
 /// What the initial process namespace is called. Source: Linux `PROC_PID_INIT_INO`, 0xEFFFFFFC.
@@ -18,7 +22,8 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// Where a process runs and what it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// It has a process or user namespace of its own: the keys of the host are not its to set.
+    /// It has a process namespace of its own, or a user namespace whose root is somebody else
+    /// outside: the keys of the host are not its to set.
     pub in_container: bool,
     /// Its network namespace is the host's own.
     pub in_initial_network: bool,
@@ -33,16 +38,15 @@ impl Place {
     /// taken for a host without rights: limits then count that perhaps do not bind.
     pub fn of(tree: &Tree, process: &str) -> Self {
         let status = format!("{process}/status");
-        let is_initial_user = match tree.numbers::<u64>(&format!("{process}/uid_map")) {
-            Ok(map) => map == [0, 0, u64::from(u32::MAX)],
-            Err(_) => true,
-        };
-        let has_own_pids =
-            tree.link(&format!("{process}/ns/pid")).is_ok_and(|link| link != INITIAL_PID_NAMESPACE);
+        let users = tree.numbers::<u64>(&format!("{process}/uid_map")).ok();
+        let is_initial_user = users.as_ref().is_none_or(|map| map[..] == [0, 0, u64::from(u32::MAX)]);
+        // Each line: first user inside, first user outside, how many. Source: user_namespaces(7).
+        let has_other_root =
+            users.is_some_and(|map| map.chunks_exact(3).any(|line| line[0] == 0 && line[1] != 0));
         let capabilities =
             tree.field(&status, "CapEff").ok().and_then(|hex| u64::from_str_radix(&hex, 16).ok());
         Place {
-            in_container: has_own_pids || !is_initial_user,
+            in_container: has_own_pids(tree, process) || has_other_root,
             in_initial_network: tree.exists(KEY_OF_INITIAL_NETWORK),
             is_admin: is_initial_user && capabilities.is_some_and(|set| set & CAP_SYS_ADMIN != 0),
             user: effective_user(tree, &status),
@@ -75,12 +79,26 @@ impl Place {
         let quoted =
             if value.contains(char::is_whitespace) { format!("\"{value}\"") } else { value.to_owned() };
         let command = format!("`sysctl -w {key}={quoted}`");
-        match (self.in_container, key.starts_with("net.")) {
-            (false, _) => command,
-            (true, true) => format!(
+        let scope = named(key).map_or(Scope::Box, |setting| setting.scope);
+        let is_elsewhere = self.in_container || (key.starts_with("net.") && !self.in_initial_network);
+        match scope {
+            Scope::Box if is_elsewhere => format!("on the host: {command}"),
+            Scope::Namespace if self.in_container => format!(
                 "{command} in the container's network namespace, as by `docker run --sysctl {key}={quoted}`"
             ),
-            (true, false) => format!("on the host: {command}"),
+            Scope::Box | Scope::Namespace => command,
+        }
+    }
+}
+
+/// Whether the process has a process namespace of its own. Another user's link may not be read; its
+/// status tells a number for each namespace below the reader's.
+fn has_own_pids(tree: &Tree, process: &str) -> bool {
+    match tree.link(&format!("{process}/ns/pid")) {
+        Ok(link) => link != INITIAL_PID_NAMESPACE,
+        Err(_) => {
+            let numbers = tree.field(&format!("{process}/status"), "NSpid");
+            numbers.is_ok_and(|numbers| numbers.split_ascii_whitespace().count() > 1)
         }
     }
 }

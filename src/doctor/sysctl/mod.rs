@@ -53,6 +53,16 @@ pub const CHECKS: [&str; 17] = [
     "mappings",
 ];
 
+/// How far the value of a key reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// There is one for the whole box: a network namespace of its own does not have the key, or has it
+    /// to be read only, so that it is set on the host.
+    Box,
+    /// Each network namespace has one of its own, which can be written there.
+    Namespace,
+}
+
 /// One key of the shipped files.
 #[derive(Debug, Clone)]
 pub struct Setting {
@@ -74,6 +84,8 @@ pub struct Setting {
     pub source: String,
     /// The check of `throng doctor` that reads it.
     pub check: String,
+    /// How far its value reaches.
+    pub scope: Scope,
     /// What it must be, as written.
     pub needs: String,
     /// What to do instead of writing it, for a key that is left alone or that nobody can write.
@@ -178,6 +190,14 @@ mod tests {
             let parsed = parse::parse(file, text).unwrap_or_else(|error| panic!("{error}"));
             assert!(!parsed.is_empty(), "{file}");
             assert!(text.starts_with("# ") && text.contains("1,000,000 connections"), "{file}");
+            // Copying a file in which nothing is assigned would do nothing.
+            let is_assigned = parsed.iter().any(|setting| setting.instead.is_none());
+            assert_eq!(
+                text.contains(&format!("\n#    cp sysctl/{file} /etc/sysctl.d/")),
+                is_assigned,
+                "{file}"
+            );
+            assert_eq!(text.contains("\n# Nothing here is assigned"), !is_assigned, "{file}");
         }
         let shipped = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sysctl")).unwrap();
         let shipped: BTreeSet<_> = shipped.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -223,6 +243,27 @@ mod tests {
             "net.ipv4.tcp_wmem",
         ];
         assert_eq!(alone, expected.into());
+    }
+
+    #[test]
+    fn keys_of_the_whole_box_are_told_from_those_of_a_network_namespace() {
+        // As `unshare -n ls -l /proc/sys/net/...` shows them on Linux 6.18: absent, or not writable.
+        let of_box = settings().iter().filter(|s| s.scope == Scope::Box && s.key.starts_with("net."));
+        let of_box: BTreeSet<_> = of_box.map(|setting| setting.key.as_str()).collect();
+        let expected = [
+            "net.core.netdev_max_backlog",
+            "net.core.rmem_max",
+            "net.core.wmem_max",
+            "net.ipv4.tcp_ehash_entries",
+            "net.ipv4.tcp_max_orphans",
+            "net.ipv4.tcp_mem",
+            "net.netfilter.nf_conntrack_buckets",
+            "net.netfilter.nf_conntrack_max",
+        ];
+        assert_eq!(of_box, expected.into());
+        for setting in settings().iter().filter(|setting| !setting.key.starts_with("net.")) {
+            assert_eq!(setting.scope, Scope::Box, "{}", setting.key);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! # net.core.somaxconn: connections that wait at one listener
 //! #   why      one sentence, with the symptom
 //! #   …
+//! #   scope    namespace
 //! #   needs    at least max(4096, N / 16)
 //! net.core.somaxconn = 65536
 //! ```
@@ -15,8 +16,8 @@
 //! `instead` field is not assigned: its assignment is a comment too, and `instead` says what to do.
 //! Other comments are for people.
 
-use super::Setting;
 use super::rule::Rule;
+use super::{Scope, Setting};
 
 /// Spaces between `#` and a field's name.
 const FIELD_INDENT: usize = 3;
@@ -119,7 +120,8 @@ impl Block {
 
     /// Ends the key with its assignment: `line`, or `comment` for a key that is left alone.
     fn assigned(self, comment: Option<&str>, line: &str, file: &'static str) -> Result<Step, String> {
-        const KNOWN: [&str; 8] = ["why", "unit", "cost", "default", "source", "check", "needs", "instead"];
+        const KNOWN: [&str; 9] =
+            ["why", "unit", "cost", "default", "source", "check", "scope", "needs", "instead"];
         let key = &self.key;
         if let Some((name, _)) = self.fields.iter().find(|(name, _)| !KNOWN.contains(&name.as_str())) {
             return Err(format!("{key} has a field `{name}`"));
@@ -137,6 +139,13 @@ impl Block {
             return Err(format!("{key} is explained and `{left}` is assigned"));
         }
         let text = |name: &str| self.field(name).map(str::to_owned).ok_or(format!("{key} has no `{name}`"));
+        let scope = match text("scope")?.as_str() {
+            "box" => Scope::Box,
+            "namespace" => Scope::Namespace,
+            other => {
+                return Err(format!("{key} has the scope `{other}`, which is neither box nor namespace"));
+            }
+        };
         let rule = Rule::parse(&text("needs")?)?;
         let value = rule.numbers(value).ok_or(format!("{key} does not hold {} numbers", rule.fields()))?;
         Ok(Step::Done(Box::new(Setting {
@@ -147,6 +156,7 @@ impl Block {
             source: text("source")?,
             check: text("check")?,
             needs: text("needs")?,
+            scope,
             key: self.key.clone(),
             title: self.title.clone(),
             file,
@@ -165,7 +175,7 @@ mod tests {
     const KEY: &str = "# How to use this file: read it.\n\n\
          # a.b: what it is\n#   why      because it is so,\n#            and not otherwise\n\
          #   unit     pages\n#   cost     none\n#   default  1\n#   source   a man page\n#   check    memory\n\
-         #   needs    at least N; at most 2\na.b = 5 2\n";
+         #   scope    box\n#   needs    at least N; at most 2\na.b = 5 2\n";
 
     fn error(text: &str) -> String {
         parse("x.conf", text).unwrap_err()
@@ -182,6 +192,7 @@ mod tests {
         );
         assert_eq!(setting.why, "because it is so, and not otherwise");
         assert_eq!((setting.unit.as_str(), setting.check.as_str()), ("pages", "memory"));
+        assert_eq!(setting.scope, Scope::Box);
         assert_eq!((setting.needs.as_str(), &setting.value), ("at least N; at most 2", &vec![5, 2]));
         assert!(!setting.is_optional && setting.instead.is_none());
     }
@@ -196,21 +207,25 @@ mod tests {
         let text = KEY.replace("\na.b = 5 2", "\n#   instead  at boot\n# a.b = 5 2");
         assert_eq!(parse("x.conf", &text).unwrap()[0].instead.as_deref(), Some("at boot"));
         let assigned = KEY.replace("\na.b =", "\n#   instead  at boot\na.b =");
-        assert_eq!(error(&assigned), "x.conf:13: a.b is not assigned");
+        assert_eq!(error(&assigned), "x.conf:14: a.b is not assigned");
     }
 
     #[test]
     fn a_key_without_its_whole_comment_is_refused_with_its_line() {
         assert_eq!(error("a.b = 1\n"), "x.conf:1: `a.b = 1` is not explained");
-        assert_eq!(error(&KEY.replace("#   unit     pages\n", "")), "x.conf:11: a.b has no `unit`");
-        assert_eq!(error(&KEY.replace("#   unit ", "#   unite")), "x.conf:12: a.b has a field `unite`");
+        assert_eq!(error(&KEY.replace("#   unit     pages\n", "")), "x.conf:12: a.b has no `unit`");
+        assert_eq!(error(&KEY.replace("#   unit ", "#   unite")), "x.conf:13: a.b has a field `unite`");
         assert_eq!(error(&KEY.replace("#   cost ", "#   unit ")), "x.conf:7: a.b has `unit` twice");
         assert_eq!(
             error(&KEY.replace("\na.b", "\na.c")),
-            "x.conf:12: a.b is explained and `a.c` is assigned"
+            "x.conf:13: a.b is explained and `a.c` is assigned"
         );
-        assert_eq!(error(&KEY.replace("5 2", "5")), "x.conf:12: a.b does not hold 2 numbers");
+        assert_eq!(error(&KEY.replace("5 2", "5")), "x.conf:13: a.b does not hold 2 numbers");
         assert_eq!(error(KEY.strip_suffix("a.b = 5 2\n").unwrap()), "x.conf: a.b has no assignment");
         assert!(error(&KEY.replace("#   unit ", "#     unit ")).contains("neither a field"));
+        assert_eq!(
+            error(&KEY.replace("scope    box", "scope    process")),
+            "x.conf:13: a.b has the scope `process`, which is neither box nor namespace"
+        );
     }
 }
