@@ -1,19 +1,17 @@
 //! `throng doctor`: what this box holds, what stands in the way, and how to move it.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::control::config::{Config, SHARDS_MAX};
 use crate::doctor::apply::Plan;
-use crate::doctor::{self, Look, Report, Running, Setup, TARGET_MAX, sysctl};
+use crate::doctor::sysctl::{self, Facts};
+use crate::doctor::{self, Look, Report, Running, Setup, TARGET_MAX};
 use crate::host::tree::Tree;
 
 /// What a doctor exits with that could not look: a process that is gone, a file that is none.
 const EXIT_CANNOT: u8 = 3;
-
-/// Where systemd and procps look for settings. Source: sysctl.d(5).
-const DROP_INS: &str = "/etc/sysctl.d";
 
 /// Columns of a table that is not on a terminal.
 const WIDTH: usize = 120;
@@ -27,17 +25,21 @@ const WIDTH_MIN: usize = 64;
 /// connections that its memory holds, and one that is lower is a warning. With --target N a limit
 /// that refuses connection N is a failure, and one that only makes it slower a warning.
 ///
+/// Without --pid the limits of a process (ulimit -n, the control group) are those of this shell, which a
+/// service does not have: of a server that runs as a systemd unit, ask with --pid.
+///
 /// It changes nothing, except with --apply, which writes a drop-in to /etc/sysctl.d and loads it.
 /// What cannot be read, as in a container, is told as "cannot tell" with the reason and the place
 /// to ask.
 ///
 /// Exit code: 0 all pass or cannot tell; 1 some warn; 2 some fail (and for a command line that is
 /// wrong); 3 the doctor could not look or act: no such process, a configuration that cannot be read, a
-/// drop-in that cannot be written. With --apply: 0 all is set, 1 some key took no effect.
+/// drop-in that cannot be written. With --apply: 0 every key that is known here is enough now and at the
+/// next boot; 1 one is not: it cannot be set here, another drop-in sets it later, or the answer was no.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// Connections that the server shall hold, with --pid those that it has included
+    /// Connections that the server shall hold; with --pid: in all, the open ones included
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=TARGET_MAX))]
     target: Option<u64>,
     /// A server that runs: its own limits, and how many more connections fit
@@ -65,7 +67,7 @@ pub(super) struct Args {
     ///
     /// A key that is enough as it is stays as it is. What was before is kept in a file, and the
     /// command that restores it is told.
-    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose", "print_sysctl", "root"])]
+    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose", "print_sysctl"])]
     apply: bool,
     /// With --apply: do not ask
     #[arg(long, requires = "apply")]
@@ -76,8 +78,10 @@ pub(super) struct Args {
     /// Tell why, cost and source of everything, of what passes too
     #[arg(short, long, conflicts_with = "json")]
     verbose: bool,
-    /// A recorded /proc and /sys instead of this box's, such as tests/doctor/record makes
-    #[arg(long, value_name = "DIR")]
+    /// A recorded box instead of this one: /proc and /sys in DIR, such as tests/doctor/record makes
+    ///
+    /// With --apply the files in DIR are changed, and nothing of this box.
+    #[arg(long, value_name = "DIR", help_heading = "Recorded boxes")]
     root: Option<PathBuf>,
 }
 
@@ -154,26 +158,25 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// Prints or applies the drop-in.
 fn keys(args: &Args) -> Result<ExitCode, String> {
     let tree = args.tree()?;
-    // Both ends of a connection are entries in most of the tables that the keys bound.
     let ends = 1 + u64::from(args.with_clients);
-    let target = args.target.unwrap_or(1).saturating_mul(ends).min(TARGET_MAX);
-    let facts = doctor::facts(&tree, target);
+    let facts = Facts { ends, ..doctor::facts(&tree, args.target.unwrap_or(1)) };
     if args.print_sysctl {
         super::print(sysctl::print(&facts).trim_end());
         return Ok(ExitCode::SUCCESS);
     }
     let plan = Plan::new(&tree, &facts);
     super::print(plan.render().trim_end());
-    if plan.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    let mut is_enough = !plan.leaves_short();
+    if !plan.is_empty() {
+        if !args.yes && !may_go_on()? {
+            super::print("nothing was changed");
+            return Ok(ExitCode::FAILURE);
+        }
+        let outcome = plan.carry_out(&tree).map_err(|failure| failure.to_string())?;
+        super::print(outcome.to_string().trim_end());
+        is_enough &= outcome.refused.is_empty();
     }
-    if !args.yes && !may_go_on()? {
-        super::print("nothing was changed");
-        return Ok(ExitCode::SUCCESS);
-    }
-    let outcome = plan.carry_out(Path::new(DROP_INS), &tree).map_err(|failure| failure.to_string())?;
-    super::print(outcome.to_string().trim_end());
-    Ok(if outcome.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Asks whoever is at the terminal.

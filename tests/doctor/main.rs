@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 pub mod common;
 
+mod apply;
 mod binary;
 mod capacity;
 mod machine;

@@ -2,6 +2,8 @@
 
 use std::io::{self, ErrorKind};
 
+use crate::doctor::place::Place;
+use crate::doctor::sysctl::{Scope, Setting};
 use crate::host::tree::Tree;
 
 /// What is known of whoever writes: it decides what an error means.
@@ -9,31 +11,30 @@ use crate::host::tree::Tree;
 pub struct Writer {
     /// Whether the process is root, in its user namespace.
     is_root: bool,
-    /// Whether the network namespace is not the initial one, which alone has `net.ipv4.tcp_mem`.
+    /// Whether its network namespace is not the initial one.
     is_in_namespace: bool,
 }
 
 impl Writer {
     /// The process that `tree` shows as itself.
     pub fn of(tree: &Tree) -> Self {
-        // The second number is the effective user. Source: proc(5).
-        let user = tree.field("/proc/self/status", "Uid").ok();
-        let effective = user.as_deref().and_then(|user| user.split_ascii_whitespace().nth(1));
+        let place = Place::of(tree, "/proc/self");
         Writer {
-            is_root: effective.is_none_or(|user| user == "0"),
-            is_in_namespace: tree.sysctl("net.ipv4.tcp_rmem").is_ok()
-                && tree.sysctl("net.ipv4.tcp_mem").is_err(),
+            is_root: place.user.is_none_or(|user| user == 0),
+            is_in_namespace: !place.in_initial_network,
         }
     }
 
-    /// What `error` of opening or writing a key means.
-    pub fn hindrance(self, error: &io::Error) -> String {
+    /// What `error` of opening or writing the key of `setting` means.
+    pub fn hindrance(self, setting: &Setting, error: &io::Error) -> String {
         match error.raw_os_error() {
-            Some(libc::EROFS) => {
-                "/proc/sys is read-only here, as in a container: set it on the host, or give \
-                 the container its own (`docker run --sysctl KEY=VALUE`; only keys of net.* that the \
-                 network namespace has)"
+            Some(libc::EROFS) if self.is_in_namespace && setting.scope == Scope::Namespace => {
+                "/proc/sys is read-only here, as in a container: give the container its own \
+                 (`docker run --sysctl KEY=VALUE`)"
                     .to_owned()
+            }
+            Some(libc::EROFS) => {
+                "/proc/sys is read-only here, as in a container: set it on the host".to_owned()
             }
             Some(libc::EACCES | libc::EPERM) if !self.is_root => {
                 "only root may write it: run this as root".to_owned()
@@ -65,17 +66,28 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::sysctl::named;
 
     const ROOT: Writer = Writer { is_root: true, is_in_namespace: false };
 
     fn said(writer: Writer, code: i32) -> String {
-        writer.hindrance(&io::Error::from_raw_os_error(code))
+        said_of("net.core.somaxconn", writer, code)
+    }
+
+    fn said_of(key: &str, writer: Writer, code: i32) -> String {
+        writer.hindrance(named(key).unwrap(), &io::Error::from_raw_os_error(code))
     }
 
     #[test]
     fn each_error_says_what_to_do() {
         let user = Writer { is_root: false, ..ROOT };
-        assert!(said(ROOT, libc::EROFS).contains("docker run --sysctl"));
+        // A container may have the keys of its network namespace; the others are the host's.
+        let inside = Writer { is_in_namespace: true, ..ROOT };
+        assert!(said(inside, libc::EROFS).contains("docker run --sysctl"));
+        assert!(said(ROOT, libc::EROFS).ends_with("set it on the host"));
+        for key in ["net.core.wmem_max", "fs.file-max"] {
+            assert!(said_of(key, inside, libc::EROFS).ends_with("set it on the host"), "{key}");
+        }
         for code in [libc::EACCES, libc::EPERM] {
             assert_eq!(said(user, code), "only root may write it: run this as root");
             assert!(said(ROOT, code).ends_with("set it on the host"));

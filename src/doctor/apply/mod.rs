@@ -9,11 +9,13 @@
 mod carry_out;
 mod files;
 mod hindrance;
+mod later;
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 
 pub use carry_out::{Failure, Outcome};
+pub use later::Later;
 
 use super::sysctl::{Facts, Judgement, Setting, settings};
 use crate::host::tree::{Tree, Why, sysctl_path};
@@ -25,6 +27,7 @@ pub struct Plan {
     facts: Facts,
     changes: Vec<Change>,
     hindered: Vec<Hindered>,
+    later: Vec<Later>,
 }
 
 /// One key that is written.
@@ -49,6 +52,8 @@ pub struct Hindered {
     pub found: Option<String>,
     /// What it should hold.
     pub wanted: String,
+    /// It holds too little, and should be written by whoever can.
+    pub is_short: bool,
     /// Why it cannot be written, and what to do.
     pub why: String,
 }
@@ -59,16 +64,21 @@ impl Plan {
     /// What `facts.found` holds is read anew from `tree`. Nothing is written.
     pub fn new(tree: &Tree, facts: &Facts) -> Self {
         let facts = facts.clone().with_found(tree);
-        let mut plan = Plan { facts, changes: Vec::new(), hindered: Vec::new() };
+        let mut plan = Plan { facts, changes: Vec::new(), hindered: Vec::new(), later: Vec::new() };
         let writer = Writer::of(tree);
         for setting in settings() {
             plan.judge(setting, tree, &writer);
         }
+        // A drop-in that was there has keys that are enough only because it was loaded.
+        let mut keys = carry_out::keys_of_drop_in(tree);
+        keys.extend(plan.changes.iter().map(|change| change.key.to_owned()));
+        plan.later = later::find(tree, &plan.facts, &keys);
         plan
     }
 
     fn judge(&mut self, setting: &'static Setting, tree: &Tree, writer: &Writer) {
         let read = tree.sysctl(&setting.key);
+        let mut is_short = false;
         let why = match &read {
             Ok(found) => match (setting.judge(found, &self.facts), &setting.instead) {
                 (Judgement::Met, _) => return,
@@ -83,7 +93,10 @@ impl Plan {
                             self.changes.push(Change { key, found: spaced(found), wanted, file });
                             return;
                         }
-                        Err(error) => writer.hindrance(&error),
+                        Err(error) => {
+                            is_short = true;
+                            writer.hindrance(setting, &error)
+                        }
                     }
                 }
             },
@@ -94,7 +107,7 @@ impl Plan {
         };
         let wanted = setting.wanted_text(&self.facts);
         let found = read.ok().map(|found| spaced(&found));
-        self.hindered.push(Hindered { key: setting.key.as_str(), found, wanted, why });
+        self.hindered.push(Hindered { key: setting.key.as_str(), found, wanted, is_short, why });
     }
 
     /// The keys to write.
@@ -107,6 +120,16 @@ impl Plan {
         &self.hindered
     }
 
+    /// What drop-ins that are read after throng's set to less than is needed.
+    pub fn later(&self) -> &[Later] {
+        &self.later
+    }
+
+    /// Whether something stays short, now or from the next boot on, even if all changes take effect.
+    pub fn leaves_short(&self) -> bool {
+        !self.later.is_empty() || self.hindered.iter().any(|hindered| hindered.is_short)
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
@@ -115,11 +138,11 @@ impl Plan {
     /// The difference, for people: each key with what it holds and what it shall hold, and below that
     /// what cannot be changed here. Ends with a newline.
     pub fn render(&self) -> String {
-        let target = self.facts.target;
+        let held = self.facts.held();
         let mut text = match self.changes.len() {
-            0 => format!("No key that can be written here is short of what {target} connections need.\n"),
-            1 => format!("For {target} connections, 1 key changes:\n"),
-            count => format!("For {target} connections, {count} keys change:\n"),
+            0 => format!("No key that can be written here is short of what {held} need.\n"),
+            1 => format!("For {held}, 1 key changes:\n"),
+            count => format!("For {held}, {count} keys change:\n"),
         };
         let width = |cell: fn(&Change) -> usize| self.changes.iter().map(cell).max().unwrap_or(0);
         let (key_chars, found_chars) = (width(|change| change.key.len()), width(|change| change.found.len()));
@@ -138,6 +161,14 @@ impl Plan {
                 text.push_str(&format!("  {}: {found}, needed {}\n", hindered.key, hindered.wanted));
             }
             text.push_str(&format!("    {why}\n"));
+        }
+        if !self.later.is_empty() {
+            text.push_str(&format!("Lost at the next boot, when {} is read:\n", carry_out::DROP_IN));
+        }
+        for Later { file, key, value, wanted } in &self.later {
+            text.push_str(&format!(
+                "  {file} also sets {key} = {value} and is read later: remove it there (needed {wanted})\n"
+            ));
         }
         text
     }

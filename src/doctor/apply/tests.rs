@@ -1,7 +1,7 @@
 //! Plans for boxes that are directories of text files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::*;
 
@@ -16,7 +16,7 @@ impl Fake {
     fn new(name: &str) -> Self {
         let root = std::env::temp_dir().join(format!("throng-apply-{}-{name}", std::process::id()));
         drop(fs::remove_dir_all(&root));
-        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::create_dir_all(root.join("etc/sysctl.d")).unwrap();
         let made = Fake { tree: Tree::recorded(&root), root };
         for setting in settings() {
             let words: Vec<_> = setting.value.iter().map(u64::to_string).collect();
@@ -43,7 +43,7 @@ impl Fake {
     }
 
     fn etc(&self) -> PathBuf {
-        self.root.join("etc")
+        self.root.join("etc/sysctl.d")
     }
 
     fn file(&self, name: &str) -> String {
@@ -55,7 +55,7 @@ impl Fake {
     }
 
     fn apply(&self, target: u64) -> Outcome {
-        self.plan(target).carry_out(&self.etc(), &self.tree).unwrap()
+        self.plan(target).carry_out(&self.tree).unwrap()
     }
 }
 
@@ -117,8 +117,9 @@ fn the_file_that_undoes_keeps_the_values_before_the_first_of_two_plans() {
     let undo = files::assignments(&made.file("90-throng.undo"));
     assert_eq!(undo["net.ipv4.tcp_mem"], "287898 383867 575796", "not the first plan's");
     assert_eq!(undo["fs.file-max"], "2466170", "which only the second plan changed");
-    assert_eq!(second.before.as_deref(), Some(made.etc().join("90-throng.conf.before").as_path()));
-    assert!(made.file("90-throng.conf.before").contains("For 1000000 connections"));
+    assert_eq!(second.before, None, "there was none before the first");
+    assert_eq!(second.replaced, Some(made.etc().join("90-throng.conf.replaced")));
+    assert!(made.file("90-throng.conf.replaced").contains("For 1000000 connections"));
     assert!(second.to_string().contains("is kept as"));
     // somaxconn is enough because of the first drop-in, and has to be in the second one too.
     let drop_in = files::assignments(&made.file("90-throng.conf"));
@@ -186,7 +187,7 @@ fn a_key_that_the_kernel_refuses_is_told_and_in_no_file() {
     let plan = made.plan(1_000_000);
     // The key goes away between the plan and its being carried out.
     made.remove("net.core.somaxconn");
-    let outcome = plan.carry_out(&made.etc(), &made.tree).unwrap();
+    let outcome = plan.carry_out(&made.tree).unwrap();
     assert_eq!((outcome.loaded.len(), outcome.refused.len()), (1, 1));
     let said = outcome.to_string();
     assert!(said.contains("loaded: 1 of 2 keys.\n"), "{said}");
@@ -206,19 +207,24 @@ fn a_key_that_another_user_may_not_write_asks_for_root() {
     fs::create_dir_all(made.root.join("proc/self")).unwrap();
     fs::write(made.root.join("proc/self/status"), "Name:\tthrong\nUid:\t1000\t1000\t1000\t1000\n").unwrap();
     let denied = std::io::Error::from_raw_os_error(libc::EACCES);
-    assert_eq!(Writer::of(&made.tree).hindrance(&denied), "only root may write it: run this as root");
+    let setting = crate::doctor::sysctl::named("net.core.somaxconn").unwrap();
+    assert_eq!(
+        Writer::of(&made.tree).hindrance(setting, &denied),
+        "only root may write it: run this as root"
+    );
 }
 
 #[test]
 fn a_directory_that_cannot_be_written_changes_nothing_and_says_what_to_do() {
     let made = Fake::new("etc");
     let plan = made.plan(1_000_000);
-    let blocked = made.root.join("file");
-    fs::write(&blocked, "").unwrap();
-    for etc in [blocked.as_path(), Path::new("/proc/throng-has-no-such-directory/etc")] {
-        let failure = plan.carry_out(etc, &made.tree).unwrap_err();
-        let said = failure.to_string();
-        assert!(said.starts_with(&format!("{} cannot be written: ", etc.display())), "{said}");
+    for etc in ["etc/sysctl.d", "etc"] {
+        // A file in its place, which root cannot write into either.
+        fs::remove_dir(made.root.join(etc)).unwrap();
+        fs::write(made.root.join(etc), "").unwrap();
+        let said = plan.carry_out(&made.tree).unwrap_err().to_string();
+        fs::remove_file(made.root.join(etc)).unwrap();
+        assert!(said.starts_with(&format!("{} cannot be written: ", made.etc().display())), "{said}");
         assert!(said.contains("`throng doctor --target 1000000 --print-sysctl > FILE`"), "{said}");
     }
     assert_eq!(made.get("net.core.somaxconn"), "4096");
@@ -227,7 +233,107 @@ fn a_directory_that_cannot_be_written_changes_nothing_and_says_what_to_do() {
 #[test]
 fn a_missing_directory_is_made() {
     let made = Fake::new("made");
-    fs::remove_dir(made.etc()).unwrap();
+    fs::remove_dir_all(made.root.join("etc")).unwrap();
     made.apply(1_000_000);
     assert!(made.etc().join("90-throng.conf").is_file());
+}
+
+#[test]
+fn a_drop_in_that_somebody_had_is_put_back_by_undoing_however_many_plans_came_after() {
+    let made = Fake::new("somebody");
+    fs::write(made.etc().join("90-throng.conf"), "vm.swappiness = 1\n").unwrap();
+    let commands = |outcome: &Outcome| {
+        let etc = made.etc().display().to_string();
+        let said = outcome.to_string();
+        let (_, commands) = said.split_once("To go back to the values before:\n").unwrap();
+        let undo = made.file("90-throng.undo");
+        for command in commands.lines() {
+            assert!(undo.contains(&format!("\n#    {}\n", command.trim())), "{command} in {undo}");
+        }
+        commands.replace(&format!("{etc}/"), "")
+    };
+    let expected =
+        "  sysctl -p 90-throng.undo\n  mv 90-throng.conf.before 90-throng.conf\n  rm 90-throng.undo\n";
+    assert_eq!(commands(&made.apply(1_000_000)), expected);
+    assert_eq!(commands(&made.apply(2_000_000)), expected);
+    assert_eq!(made.file("90-throng.conf.before"), "vm.swappiness = 1\n");
+    // Undone, nothing is left of it but the copies.
+    fs::remove_file(made.etc().join("90-throng.undo")).unwrap();
+    fs::remove_file(made.etc().join("90-throng.conf")).unwrap();
+    made.set("fs.file-max", "2466170");
+    assert!(commands(&made.apply(3_000_000)).ends_with("  rm 90-throng.conf 90-throng.undo\n"));
+}
+
+#[test]
+fn drop_ins_that_are_read_later_and_set_less_are_told() {
+    let made = Fake::new("later");
+    let write = |file: &str, text: &str| {
+        let path = made.root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let told = |plan: &Plan| {
+        let later = plan.later().iter();
+        later.map(|later| format!("{}: {} = {}", later.file, later.key, later.value)).collect::<Vec<_>>()
+    };
+    let somaxconn = |value: u64| format!("net.core.somaxconn = {value}\n");
+    // Read earlier, not read at all, of another key, and enough.
+    write("etc/sysctl.d/90-throng.conf", "");
+    write("usr/lib/sysctl.d/50-default.conf", &somaxconn(1));
+    write("usr/lib/sysctl.d/99-old.conf.bak", &somaxconn(2));
+    write("run/sysctl.d/95-other.conf", "net.ipv4.ip_forward=1\n-net.core.somaxconn = 70000\n");
+    assert_eq!(told(&made.plan(1_000_000)), [""; 0]);
+    assert!(!made.plan(1_000_000).leaves_short());
+    // Short, with a second one that is hidden by a file of the same name in an earlier directory.
+    write("etc/sysctl.d/99-tuned.conf", "net/core/somaxconn=128\n");
+    write("usr/lib/sysctl.d/99-tuned.conf", &somaxconn(3));
+    write("etc/sysctl.conf", "net.ipv4.tcp_mem = 1\t2 3\n");
+    // What distributions link to it is the same file.
+    std::os::unix::fs::symlink("../sysctl.conf", made.etc().join("99-sysctl.conf")).unwrap();
+    let plan = made.plan(1_000_000);
+    assert_eq!(
+        told(&plan),
+        [
+            "/etc/sysctl.d/99-tuned.conf: net.core.somaxconn = 128",
+            "/etc/sysctl.conf: net.ipv4.tcp_mem = 1 2 3"
+        ]
+    );
+    assert!(plan.leaves_short());
+    let line = "  /etc/sysctl.d/99-tuned.conf also sets net.core.somaxconn = 128 and is read later: remove it there \
+                (needed 65536)\n";
+    assert!(plan.render().contains(line), "{}", plan.render());
+    // After it was loaded, too: the keys are those of the drop-in then.
+    made.apply(1_000_000);
+    let plan = made.plan(1_000_000);
+    assert!(plan.is_empty() && plan.leaves_short());
+    assert_eq!(told(&plan).len(), 2);
+    // The last one decides.
+    write("etc/sysctl.conf", &somaxconn(65_536));
+    assert_eq!(told(&made.plan(1_000_000)), [""; 0]);
+}
+
+#[test]
+fn where_connections_are_tracked_the_module_has_to_be_there_at_boot() {
+    let made = Fake::new("tracked");
+    let modules = "echo nf_conntrack > /etc/modules-load.d/throng.conf";
+    for (count, is_told) in [("0", false), ("7", true)] {
+        made.set("net.netfilter.nf_conntrack_max", "262144");
+        made.set("net.netfilter.nf_conntrack_count", count);
+        let outcome = made.apply(1_000_000);
+        assert!(outcome.loaded.iter().any(|change| change.key == "net.netfilter.nf_conntrack_max"));
+        assert_eq!(outcome.to_string().contains(modules), is_told, "{outcome}");
+    }
+    // Nothing of it is set.
+    assert!(!made.apply(1_000_000).to_string().contains(modules));
+}
+
+#[test]
+fn with_the_clients_on_the_box_what_is_asked_is_said_as_it_was() {
+    let made = Fake::new("clients");
+    let facts = Facts { ends: 2, ..Facts::new(100_000, 64 << 30, 4096) };
+    assert!(Plan::new(&made.tree, &facts).render().starts_with("For 100000 connections and their clients, "));
+    fs::remove_dir_all(made.etc()).unwrap();
+    fs::write(made.etc(), "").unwrap();
+    let said = Plan::new(&made.tree, &facts).carry_out(&made.tree).unwrap_err().to_string();
+    assert!(said.contains("`throng doctor --target 100000 --with-clients --print-sysctl > FILE`"), "{said}");
 }

@@ -5,9 +5,11 @@ use crate::doctor::finding::{Finding, Status};
 use crate::doctor::sysctl::{Judgement, Setting, of_check};
 use crate::host::tree::Why;
 
-/// A finding for each key that the shipped files give to `check`.
+/// A finding for each key that the shipped files give to `check`. Where the clients are on the box
+/// too, as for twice the connections: by the rule of `--print-sysctl`.
 pub fn findings(check: &'static str, case: &Case<'_>) -> Vec<Finding> {
-    of_check(check).map(|setting| finding(check, setting, case, case.goal())).collect()
+    let connections = case.goal().saturating_mul(case.ends());
+    of_check(check).map(|setting| finding(check, setting, case, connections)).collect()
 }
 
 /// What `check` says of one key, for a box with `connections`.

@@ -14,12 +14,14 @@ pub fn print(facts: &Facts) -> String {
 
 /// As [`print`], with only the keys of `chosen`.
 pub fn drop_in<'a>(facts: &Facts, chosen: impl IntoIterator<Item = &'a Setting>) -> String {
-    let Facts { target, memory_bytes, page_bytes, .. } = facts;
+    let Facts { memory_bytes, page_bytes, .. } = facts;
+    let (held, options) = (facts.held(), facts.options());
+    let connections = facts.names()[0].1;
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!(
-        "# For {target} connections on a box with {} MiB of memory. Made by throng {version}:\n\
-         #    throng doctor --target {target} --print-sysctl\n\
-         # N = {target}, memory_bytes = {memory_bytes}, page_bytes = {page_bytes}. A number that was better on this\n\
+        "# For {held} on a box with {} MiB of memory. Made by throng {version}:\n\
+         #    throng doctor {options} --print-sysctl\n\
+         # N = {connections}, memory_bytes = {memory_bytes}, page_bytes = {page_bytes}. A number that was better on this\n\
          # box when this was made is kept. The files in sysctl/ of throng say more of each key.\n",
         memory_bytes / (1024 * 1024)
     );
@@ -89,6 +91,21 @@ mod tests {
         assert!(text.contains("throng doctor --target 2000000 --print-sysctl"));
         assert!(text.contains("#   needs    at least min(65536, max(4096, pow2(2000000 / 16))) = 65536\n"));
         assert!(text.contains("#   needs    at least 2 * 2000000 = 4000000\nfs.file-max = 4000000\n"));
+    }
+
+    #[test]
+    fn a_box_with_the_clients_too_is_for_twice_the_connections_and_says_what_was_asked() {
+        let text = print(&Facts { ends: 2, ..Facts::new(100_000, 64 << 30, 4096) });
+        assert!(
+            text.starts_with("# For 100000 connections and their clients on a box with 65536 MiB"),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "\n#    throng doctor --target 100000 --with-clients --print-sysctl\n# N = 200000,"
+            )
+        );
+        assert_eq!(assigned(&text), assigned(&print(&Facts::new(200_000, 64 << 30, 4096))));
     }
 
     #[test]

@@ -20,8 +20,11 @@ pub const TARGET_MAX: u64 = 1_000_000_000;
 /// What a box is asked to hold, and what it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Connections; `N` in the arithmetic, up to [`TARGET_MAX`].
+    /// Connections, up to [`TARGET_MAX`].
     pub target: u64,
+    /// Ends of each connection on the box: 2 where the clients are there too. Every key is then as for
+    /// twice the connections: most count sockets, and for the others it is no harm.
+    pub ends: u64,
     /// Memory of the box (`MemTotal`), in bytes.
     pub memory_bytes: u64,
     /// One page, in bytes.
@@ -33,13 +36,25 @@ pub struct Facts {
 impl Facts {
     /// `target` connections on a box with `memory_bytes`, of which no key is known.
     pub fn new(target: u64, memory_bytes: u64, page_bytes: u64) -> Self {
-        Facts { target, memory_bytes, page_bytes, found: BTreeMap::new() }
+        Facts { target, ends: 1, memory_bytes, page_bytes, found: BTreeMap::new() }
+    }
+
+    /// What is to be held, in words: `100000 connections`, and their clients if those are there too.
+    pub fn held(&self) -> String {
+        let clients = if self.ends > 1 { " and their clients" } else { "" };
+        format!("{} connections{clients}", self.target)
+    }
+
+    /// The options of `throng doctor` that ask for it.
+    pub fn options(&self) -> String {
+        let clients = if self.ends > 1 { " --with-clients" } else { "" };
+        format!("--target {}{clients}", self.target)
     }
 
     /// What the arithmetic's names stand for.
     pub fn names(&self) -> [(&'static str, u64); 3] {
         [
-            ("N", self.target.min(TARGET_MAX)),
+            ("N", self.target.saturating_mul(self.ends).min(TARGET_MAX)),
             ("memory_bytes", self.memory_bytes),
             ("page_bytes", self.page_bytes),
         ]
