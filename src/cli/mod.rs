@@ -20,12 +20,12 @@ use clap::{Parser, Subcommand};
 #[command(name = "throng", version, arg_required_else_help = true)]
 #[command(about = "A WebSocket server that holds millions of connections on one Linux box")]
 #[command(after_help = "\
-Start a server for this machine:      throng serve
-Start one with a configuration:       throng serve --config throng.toml
-Explain what a configuration does:    throng check-config throng.toml
+Start a server for this machine:          throng serve
+Start one with a configuration:           throng serve --config throng.toml
+Explain what a configuration does:        throng check-config throng.toml
 Say how many connections this box holds:  throng doctor
-Measure what idle connections cost:   throng bench idle --connections 15000
-Compute how many nodes a load takes:  throng plan --users 10M --memory 28GiB
+Measure what idle connections cost:       throng bench idle --connections 15000
+Compute how many nodes a load takes:      throng plan --users 10M --memory 28GiB
 
 throng.example.toml explains every option. Log level: THRONG_LOG=debug (default info).")]
 struct Cli {
