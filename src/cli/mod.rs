@@ -81,4 +81,11 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_commands_of_the_examples_stand_in_one_column() {
+        let help = Cli::command().get_after_help().unwrap().to_string();
+        let columns: Vec<_> = help.lines().filter_map(|line| line.find(" throng ")).collect();
+        assert!(columns.len() > 5 && columns.iter().all(|column| *column == columns[0]), "{columns:?}");
+    }
 }
