@@ -83,7 +83,7 @@ impl Plan {
             Ok(found) => match (setting.judge(found, &self.facts), &setting.instead) {
                 (Judgement::Met, _) => return,
                 (Judgement::Unparsable, _) => format!("it holds `{found}`, which are not its numbers"),
-                (Judgement::Short { .. }, Some(instead)) => instead.clone(),
+                (Judgement::Short { wanted }, Some(instead)) => instead.replace('…', &wanted),
                 (Judgement::Short { wanted }, None) => {
                     // Opening for writing changes nothing under /proc/sys, and says whether it could.
                     let place = tree.place(&sysctl_path(&setting.key));
