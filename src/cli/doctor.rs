@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::control::capacity::setup;
 use crate::control::config::{Config, SHARDS_MAX};
 use crate::doctor::apply::Plan;
 use crate::doctor::sysctl::{self, Facts};
@@ -111,15 +112,10 @@ impl Args {
         Ok(Setup {
             target: self.target,
             shards: self.shards.unwrap_or(config.shards as u64),
-            addresses: config.listen.len() as u64,
             private_tables: config.private_fd_tables && !self.shared_fd_table,
-            connections_max: config.limits.connections_max as u64,
-            listen_backlog: config.socket.listen_backlog.into(),
-            send_buffer_bytes: config.socket.send_buffer_bytes.into(),
-            receive_buffer_bytes: config.socket.receive_buffer_bytes.into(),
             with_clients: self.with_clients,
-            reserved: None,
             running,
+            ..setup(&config)
         })
     }
 
