@@ -19,6 +19,9 @@ pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Capacity that the buffer keeps while its shard is idle.
 const OUTPUT_BYTES_IDLE: usize = 64 * 1024;
 
+/// Frames that there is room for from the start.
+const FRAMES_MIN: usize = 64;
+
 /// A frame of this turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameId(u32);
@@ -43,12 +46,25 @@ struct Entry {
 }
 
 /// The output of one turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Output {
     bytes: Vec<u8>,
     frames: Vec<Frame>,
     entries: Vec<Entry>,
     dirty: Vec<Key>,
+}
+
+impl Default for Output {
+    /// With room for the pings of a turn: they come together only when the machine is busy, and are to
+    /// allocate nothing then either.
+    fn default() -> Self {
+        Output {
+            bytes: Vec::new(),
+            frames: Vec::with_capacity(FRAMES_MIN),
+            entries: Vec::with_capacity(FRAMES_MIN),
+            dirty: Vec::with_capacity(FRAMES_MIN),
+        }
+    }
 }
 
 impl Output {
