@@ -66,3 +66,18 @@ fn a_signal_of_one_who_has_gone_is_delivered_all_the_same() {
     drop(ann);
     assert_eq!(member.next_data("typing:1"), "last words");
 }
+
+#[test]
+fn signals_of_users_who_have_gone_do_not_replace_each_other() {
+    let server = server(2_000);
+    let mut member = server.client();
+    member.subscribe("typing:1");
+    for user in 0..20 {
+        server.client_as(&format!("user{user}")).publish("typing:1", json!(user));
+        // The next user may be given what told this one from others.
+        server.wait_for("it to be gone", |metrics| metrics.sum("throng_connections") == 1);
+    }
+    let mut told: Vec<_> = (0..20).map(|_| member.next_data("typing:1").as_u64().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, (0..20).collect::<Vec<_>>());
+}

@@ -86,7 +86,11 @@ impl Reader {
 
 /// Publishes message `number`, of about 4 KB.
 fn publish(publisher: &mut Client, number: u64) {
-    publisher.publish("kept:room", json!({ "number": number, "fill": "x".repeat(4_000) }));
+    publish_to(publisher, "kept:room", number);
+}
+
+fn publish_to(publisher: &mut Client, channel: &str, number: u64) {
+    publisher.publish(channel, json!({ "number": number, "fill": "x".repeat(4_000) }));
 }
 
 /// Publishes from message `from` on until the server counted `count` of `metric`; returns the next number.
@@ -231,4 +235,73 @@ fn a_member_that_never_reads_again_does_not_stay() {
         publish(&mut publisher, number);
     }
     server.wait_for("the close", |metrics| metrics.closes(3009) == 1);
+}
+
+#[test]
+fn what_waits_of_a_room_that_was_left_does_not_count_for_the_next_one() {
+    let server = Server::start(CONFIG);
+    for (left, next) in [("kept:left", "kept:other"), ("kept:room", "kept:room")] {
+        let mut slow = Reader::connect(&server);
+        let mut publisher = server.client();
+        slow.subscribe(left);
+        let mut published = 0;
+        while server.metrics().sum("throng_backlog_bytes") < 20_000 {
+            published += 1;
+            publish_to(&mut publisher, left, published);
+        }
+        // What the new membership begins with.
+        let joined = if next == left { published } else { 0 };
+        let heard = server.metric("throng_messages_in_total");
+        slow.send(&json!({ "id": 4, "unsubscribe": { "channel": left } }));
+        slow.send(&json!({ "id": 5, "subscribe": { "channel": next, "recoverable": true } }));
+        server.wait_for("both commands to be heard", |metrics| {
+            metrics.get("throng_messages_in_total") == heard + 2
+        });
+        // A room in memory: its stream is asked for and answered in an instant, and this comes behind it.
+        publisher.succeed("history", json!({ "channel": next }));
+        let recoveries = server.metric("throng_slow_recoveries_total");
+        let mut last = joined;
+        while server.metric("throng_slow_recoveries_total") == recoveries {
+            last += 1;
+            publish_to(&mut publisher, next, last);
+        }
+        // Everything of the new membership, once and in order; nothing of the old one behind its reply.
+        let mut is_in = false;
+        let mut got = joined;
+        while got < last {
+            for message in slow.read() {
+                is_in |= message["id"] == 5;
+                if is_in && message["push"]["channel"] == next {
+                    got += 1;
+                    assert_eq!(message["push"]["pub"]["offset"], got, "behind {joined}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_member_of_many_rooms_that_trails_all_of_them_is_not_closed() {
+    const ROOMS: u64 = 20;
+    let server = Server::start(CONFIG);
+    let mut slow = Reader::connect(&server);
+    let mut publisher = server.client();
+    for room in 0..ROOMS {
+        slow.subscribe(&format!("kept:{room}"));
+    }
+    for number in 1..=12 {
+        for room in 0..ROOMS {
+            publish_to(&mut publisher, &format!("kept:{room}"), number);
+        }
+    }
+    let mut got = [0; ROOMS as usize];
+    while got.iter().any(|got| *got < 12) {
+        for message in slow.read() {
+            let channel = message["push"]["channel"].as_str().unwrap();
+            let room: usize = channel.strip_prefix("kept:").unwrap().parse().unwrap();
+            got[room] += 1;
+            assert_eq!(message["push"]["pub"]["offset"], got[room], "{channel}");
+        }
+    }
+    assert_eq!(server.metric("throng_slow_closes_total"), 0);
 }

@@ -425,3 +425,50 @@ fn a_sub_refresh_with_a_token_for_something_else_ends_the_connection() {
         client.expect_close(3500, "invalid token");
     }
 }
+
+/// What comes to a room between the answer of the committer for it and the last room's.
+#[test]
+fn a_connect_that_brings_several_rooms_misses_nothing_of_any() {
+    let server = Server::with_shards(
+        &format!(
+            "{WITH_TOKENS}[[channel.namespaces]]\nname = 'kept'\nhistory_size = 100000\nhistory_ttl = '60s'\n\
+             durability = 'memory'\nforce_recovery = true\nallow_publish_for_client = true\n"
+        ),
+        2,
+    );
+    let rooms: Vec<_> = (0..10).map(|room| format!("kept:{room}")).collect();
+    let subs: serde_json::Map<_, _> = rooms.iter().map(|room| (room.clone(), json!({}))).collect();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                let mut publisher = server.client_as("publisher");
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    for room in &rooms {
+                        publisher.publish(room, json!(1));
+                    }
+                }
+            });
+        }
+        for _ in 0..60 {
+            let mut client = server.upgrade();
+            let token = token(&json!({ "sub": "42", "subs": subs }));
+            client.send(json!({ "id": 1, "connect": { "token": token } }).to_string());
+            let mut told = client.receive();
+            let mut next: std::collections::HashMap<_, _> = rooms
+                .iter()
+                .map(|room| {
+                    (room.clone(), told["connect"]["subs"][room]["offset"].take().as_u64().unwrap_or(0))
+                })
+                .collect();
+            for _ in 0..100 {
+                let push = client.receive()["push"].take();
+                let Some(offset) = push["pub"]["offset"].as_u64() else { continue };
+                let last = next.get_mut(push["channel"].as_str().unwrap()).unwrap();
+                *last += 1;
+                assert_eq!(offset, *last, "{push}");
+            }
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
