@@ -57,6 +57,21 @@ fn the_exit_code_is_the_worst_status() {
 }
 
 #[test]
+fn a_box_on_which_no_thread_can_be_made_is_judged_all_the_same() {
+    // A stack larger than any address space, for which the kernel has no room: no thread is made.
+    let output = Command::new(env!("CARGO_BIN_EXE_throng"))
+        .args(["doctor", "--json"])
+        .env("RUST_MIN_STACK", (1_u64 << 60).to_string())
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let tables = findings.iter().find(|finding| finding["check"] == "descriptor-tables").unwrap();
+    assert_eq!(tables["status"], "cannot-tell", "{tables:#}");
+    assert!(tables["why"].as_str().unwrap().starts_with("no thread can be made"), "{tables:#}");
+}
+
+#[test]
 fn json_has_the_shape_that_is_promised() {
     let (report, _) = json_of(&Made::new(), &["--with-clients"]);
     assert_eq!(report["schema"], "throng-doctor/1");

@@ -3,6 +3,9 @@
 //! RLIMIT_NOFILE counts per table. A throng raises its soft limit to the hard one when it starts, and
 //! gives each shard a table of its own, so shards multiply what the limit allows.
 
+use std::io;
+use std::thread::Builder;
+
 use crate::doctor::case::{Case, DESCRIPTORS_LATER, DESCRIPTORS_OF_SHARD, DESCRIPTORS_SPARE};
 use crate::doctor::finding::{Finding, Status, Strength, Wall};
 use crate::doctor::sysctl::named;
@@ -103,18 +106,18 @@ pub fn tables(case: &Case<'_>) -> Vec<Finding> {
     }
     let shards = case.shards();
     vec![match may_unshare(case) {
-        Some(Ok(())) => {
+        Ok(Ok(())) => {
             Finding::new(TABLES, Status::Pass, format!("one for each of {}", several(shards, "shard")))
                 .why(why)
         }
-        Some(Err(error)) => Finding::new(TABLES, Status::Fail, format!("unshare(2) is refused: {error}"))
+        Ok(Err(error)) => Finding::new(TABLES, Status::Fail, format!("unshare(2) is refused: {error}"))
             .needed("one for each shard")
             .why("a security filter forbids unshare(CLONE_FILES), without which the server does not start")
             .fix("allow unshare(2) in the container's seccomp profile, or `throng serve --shared-fd-table`"),
-        None => Finding::cannot_tell(
+        Err(why) => Finding::cannot_tell(
             TABLES,
             format!("one for each of {}, if unshare(2) is allowed", several(shards, "shard")),
-            "a seccomp filter is on, and only a try would show whether it allows unshare(CLONE_FILES)",
+            why,
         ),
     }]
 }
@@ -134,15 +137,24 @@ fn running_tables(shards: u64, tables: u64) -> Finding {
     }
 }
 
-/// Whether a thread may have a table of its own: tried here, or told by the absence of a filter;
-/// nothing if only a try elsewhere would show.
-fn may_unshare(case: &Case<'_>) -> Option<std::io::Result<()>> {
+/// Whether a thread may have a table of its own: tried here, or told by the absence of a filter.
+///
+/// # Errors
+///
+/// Why that cannot be told: only a try elsewhere would show, or no thread can be made to try it in,
+/// which is what the check of threads is there to say.
+fn may_unshare(case: &Case<'_>) -> Result<io::Result<()>, String> {
     if case.tree.is_live() {
-        let tried = std::thread::spawn(descriptors::unshare_table).join();
-        return Some(tried.unwrap_or_else(|_| Err(std::io::Error::other("the thread that tried panicked"))));
+        let tried = Builder::new()
+            .spawn(descriptors::unshare_table)
+            .map_err(|error| format!("no thread can be made to try unshare(CLONE_FILES) in: {error}"))?;
+        return Ok(tried.join().unwrap_or_else(|_| Err(io::Error::other("the thread that tried panicked"))));
     }
-    let filters = case.tree.field(&format!("{}/status", case.process), "Seccomp").ok()?;
-    (filters == "0").then_some(Ok(()))
+    match case.tree.field(&format!("{}/status", case.process), "Seccomp") {
+        Ok(filters) if filters == "0" => Ok(Ok(())),
+        _ => Err("a seccomp filter is on, and only a try would show whether it allows unshare(CLONE_FILES)"
+            .to_owned()),
+    }
 }
 
 /// Connections that a limit of `limit` descriptors allows to a server of `shards`.
