@@ -6,9 +6,10 @@
 //! Absent on purpose: a default for what cannot be read. Whoever asks says what follows from that.
 
 use std::fmt::{self, Display};
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Bytes read of one file at most. The longest, `/proc/interrupts`, has a column for each processor.
@@ -81,10 +82,8 @@ impl Tree {
     ///
     /// It cannot be opened or read.
     pub fn text(&self, path: &str) -> Result<String, Unreadable> {
-        let mut bytes = Vec::new();
-        File::open(self.place(path))
-            .and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes))
-            .map_err(|error| unreadable(path, &error))?;
+        let bytes =
+            read_regular(&self.place(path), FILE_BYTES_MAX).map_err(|error| unreadable(path, &error))?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
@@ -197,6 +196,23 @@ impl Tree {
     }
 }
 
+/// The first `bytes_max` bytes of a regular file, which everything under `/proc` and `/sys` is.
+///
+/// # Errors
+///
+/// It cannot be opened or read, or is of another kind: a pipe would be waited for without end, and
+/// opening a device may do something.
+pub fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    // Should a pipe have taken its place since, opening it waits for nobody.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(bytes_max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The file of a sysctl key: `net.ipv4.tcp_mem` is `/proc/sys/net/ipv4/tcp_mem`.
 pub fn sysctl_path(key: &str) -> String {
     format!("/proc/sys/{}", key.replace('.', "/"))
@@ -273,6 +289,16 @@ mod tests {
             Why::Unexpected("no Max".to_owned())
         );
         assert!(matches!(tree.text("/proc/sys").unwrap_err().why, Why::Failed(_)), "a directory has no text");
+        drop(fs::remove_dir_all(&tree.root));
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let tree = tree("pipe", &[("/proc/version", "")]);
+        let made = std::process::Command::new("mkfifo").arg(tree.place("/proc/meminfo")).status().unwrap();
+        assert!(made.success());
+        let error = tree.field("/proc/meminfo", "MemTotal").unwrap_err();
+        assert_eq!(error.to_string(), "/proc/meminfo cannot be read: it is no regular file");
         drop(fs::remove_dir_all(&tree.root));
     }
 

@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::hindrance::Writer;
-use super::{Change, Plan, files};
+use super::{Change, Plan, files, spaced};
 use crate::doctor::sysctl::{Judgement, drop_in, named, settings};
 use crate::host::tree::{Tree, sysctl_path};
 
@@ -85,6 +85,9 @@ impl Plan {
     /// undoes it keeps the values before the first of several plans, and so does the copy of a drop-in
     /// that was there.
     ///
+    /// Two that carry out at once do it after each other. What the first has made enough in between
+    /// the second leaves alone, as if it had been planned after that.
+    ///
     /// # Errors
     ///
     /// A file cannot be read or written: then nothing is loaded. That the kernel refuses a key is no
@@ -99,6 +102,35 @@ impl Plan {
         if !etc.is_dir() {
             fs::create_dir_all(&etc).map_err(failure(&etc))?;
         }
+        let _lock = files::lock(&etc).map_err(failure(&etc))?;
+        self.renewed(tree).write(tree, path, undo)
+    }
+
+    /// The plan with what its keys hold now; one that is enough by now is left out.
+    fn renewed(&self, tree: &Tree) -> Plan {
+        let facts = self.facts.clone().with_found(tree);
+        let changes = self.changes.iter().filter_map(|change| {
+            let judged = named(change.key).zip(facts.found.get(change.key));
+            match judged.map(|(setting, found)| (setting.judge(found, &facts), found)) {
+                Some((Judgement::Met, _)) => None,
+                Some((Judgement::Short { wanted }, found)) => {
+                    Some(Change { found: spaced(found), wanted, ..change.clone() })
+                }
+                // It is gone, or holds something else: the kernel will say.
+                Some((Judgement::Unparsable, _)) | None => Some(change.clone()),
+            }
+        });
+        let changes = changes.collect();
+        Plan { facts, changes, ..self.clone() }
+    }
+
+    /// As [`Plan::carry_out`], for whoever has the lock.
+    fn write(&self, tree: &Tree, path: PathBuf, undo: PathBuf) -> Result<Outcome, Failure> {
+        let failure = |path: &Path| {
+            let (path, options) = (path.to_owned(), self.facts.options());
+            move |error| Failure { path, error, options }
+        };
+        let etc = tree.place(DIRECTORY);
         let former = files::read(&path).map_err(failure(&path))?;
         let undone = files::read(&undo).map_err(failure(&undo))?;
         let is_first = undone.is_none();

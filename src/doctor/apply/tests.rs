@@ -129,6 +129,60 @@ fn the_file_that_undoes_keeps_the_values_before_the_first_of_two_plans() {
 }
 
 #[test]
+fn a_plan_that_was_made_before_another_was_carried_out_undoes_nothing_of_it() {
+    let made = Fake::new("stale");
+    let stale = made.plan(1_000_000);
+    made.apply(2_000_000);
+    let outcome = stale.carry_out(&made.tree).unwrap();
+    assert_eq!((outcome.loaded.len(), outcome.refused.len()), (0, 0));
+    assert_eq!(made.get("net.ipv4.tcp_mem"), "1500000 2000000 3000000");
+    assert_eq!(
+        files::assignments(&made.file("90-throng.conf"))["net.ipv4.tcp_mem"],
+        "1500000 2000000 3000000"
+    );
+}
+
+#[test]
+fn plans_that_are_carried_out_at_once_leave_whole_files_and_the_first_values() {
+    let made = Fake::new("at-once");
+    std::thread::scope(|scope| {
+        for target in [1_000_000, 2_000_000, 1_500_000, 2_000_000] {
+            let made = &made;
+            scope.spawn(move || made.apply(target));
+        }
+    });
+    let undo = files::assignments(&made.file("90-throng.undo"));
+    assert_eq!(undo["net.ipv4.tcp_mem"], "287898 383867 575796");
+    assert_eq!(made.get("net.ipv4.tcp_mem"), "1500000 2000000 3000000");
+    assert_eq!(
+        files::assignments(&made.file("90-throng.conf"))["net.ipv4.tcp_mem"],
+        "1500000 2000000 3000000"
+    );
+    let left = fs::read_dir(made.etc()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> =
+        left.map(|name| name.into_string().unwrap()).filter(|name| name.ends_with("new")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_plan_waits_for_the_one_that_is_carried_out() {
+    let made = Fake::new("waits");
+    let lock = files::lock(&made.etc()).unwrap();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| made.apply(1_000_000));
+        // The lock's holder goes on changing keys: what it has made enough is not the second's to write.
+        made.set("net.ipv4.tcp_mem", "750000\t1000000\t1500000");
+        drop(lock);
+        let second = second.join().unwrap();
+        assert_eq!(keys_of(&second), ["net.core.somaxconn"]);
+    });
+}
+
+fn keys_of(outcome: &Outcome) -> Vec<&str> {
+    outcome.loaded.iter().map(|change| change.key).collect()
+}
+
+#[test]
 fn what_is_better_than_needed_is_neither_lowered_nor_written() {
     let made = Fake::new("better");
     made.set("fs.file-max", "9223372036854775807");
@@ -227,6 +281,17 @@ fn a_directory_that_cannot_be_written_changes_nothing_and_says_what_to_do() {
         assert!(said.starts_with(&format!("{} cannot be written: ", made.etc().display())), "{said}");
         assert!(said.contains("`throng doctor --target 1000000 --print-sysctl > FILE`"), "{said}");
     }
+    assert_eq!(made.get("net.core.somaxconn"), "4096");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    let made = Fake::new("pipe");
+    let plan = made.plan(1_000_000);
+    let undo = made.etc().join("90-throng.undo");
+    assert!(std::process::Command::new("mkfifo").arg(&undo).status().unwrap().success());
+    let failure = plan.carry_out(&made.tree).unwrap_err();
+    assert_eq!((failure.path, failure.error.to_string().as_str()), (undo, "it is no regular file"));
     assert_eq!(made.get("net.core.somaxconn"), "4096");
 }
 
