@@ -41,6 +41,13 @@ pub fn conntrack(case: &Case<'_>) -> Vec<Finding> {
         others.insert(0, Finding::new(CHECK, Status::Pass, found).why(why));
         return others;
     }
+    // Source: Linux `__nf_conntrack_alloc`.
+    if limit == 0 {
+        let found = format!("{MAX} = 0, no limit, {} tracked", count(tracked));
+        let why = "the kernel drops no packet for a number of tracked connections when this is 0";
+        others.insert(0, Finding::new(CHECK, Status::Pass, found).why(why));
+        return others;
+    }
     let connections = case.held().saturating_add(limit.saturating_sub(tracked));
     // What the server holds is among them.
     let needed = case.goal().saturating_sub(case.held().min(tracked)).saturating_add(tracked);

@@ -1,8 +1,8 @@
 //! What a key's numbers must be for a number of connections: the `needs` line of a shipped file.
 //!
-//! A rule has one clause for each number of the key, parted by semicolons: `at least A`, `at most A`,
-//! `one of 1, 2`, where the first is what a key is set to that has none of them, or `any, as 1`, of
-//! which the number only shows what Linux starts with.
+//! A rule has one clause for each number of the key, parted by semicolons: `at least A`, `0 or at least A`
+//! where 0 is no limit, `at most A`, `one of 1, 2`, where the first is what a key is set to that has none
+//! of them, or `any, as 1`, of which the number only shows what Linux starts with.
 //!
 //! Invariant: a number that meets its clause is what is wanted, so that nothing better is changed.
 
@@ -84,6 +84,7 @@ pub struct Rule {
 #[derive(Debug, Clone)]
 enum Clause {
     AtLeast(Arithmetic),
+    NoneOrAtLeast(Arithmetic),
     AtMost(Arithmetic),
     OneOf(Vec<u64>),
     Any(u64),
@@ -141,6 +142,9 @@ impl Clause {
         if let Some(arithmetic) = text.strip_prefix("at least ") {
             return Ok(Clause::AtLeast(Arithmetic::parse(arithmetic, &NAMES)?));
         }
+        if let Some(arithmetic) = text.strip_prefix("0 or at least ") {
+            return Ok(Clause::NoneOrAtLeast(Arithmetic::parse(arithmetic, &NAMES)?));
+        }
         if let Some(arithmetic) = text.strip_prefix("at most ") {
             return Ok(Clause::AtMost(Arithmetic::parse(arithmetic, &NAMES)?));
         }
@@ -157,6 +161,8 @@ impl Clause {
     fn wanted(&self, found: Option<u64>, names: &Names<'_>) -> u64 {
         match self {
             Clause::AtLeast(least) => found.unwrap_or(0).max(least.value(names)),
+            Clause::NoneOrAtLeast(_) if found == Some(0) => 0,
+            Clause::NoneOrAtLeast(least) => found.unwrap_or(0).max(least.value(names)),
             Clause::AtMost(most) => found.unwrap_or(u64::MAX).min(most.value(names)),
             Clause::OneOf(choices) => {
                 let kept = found.filter(|found| choices.contains(found));
@@ -169,6 +175,7 @@ impl Clause {
     fn explained(&self, names: &Names<'_>) -> String {
         let (relation, arithmetic) = match self {
             Clause::AtLeast(least) => ("at least", least),
+            Clause::NoneOrAtLeast(least) => ("0 or at least", least),
             Clause::AtMost(most) => ("at most", most),
             Clause::OneOf(choices) => {
                 let choices: Vec<_> = choices.iter().map(u64::to_string).collect();
@@ -210,6 +217,8 @@ mod tests {
 
     #[test]
     fn a_number_is_short_if_it_is_above_what_may_be_at_most() {
+        assert_eq!(judge("0 or at least 2 * N", "0"), Judgement::Met);
+        assert_eq!(judge("0 or at least 2 * N", "5"), short("2000000"));
         assert_eq!(judge("at most 60", "30"), Judgement::Met);
         assert_eq!(judge("at most 60", "61"), short("60"));
     }
