@@ -155,7 +155,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn keys(args: &Args) -> Result<ExitCode, String> {
     let tree = args.tree()?;
     let ends = 1 + u64::from(args.with_clients);
-    let facts = Facts { ends, ..doctor::facts(&tree, args.target.unwrap_or(1)) };
+    let facts = Facts { ends, ..doctor::facts(&tree, args.target.unwrap_or(1))? };
     if args.print_sysctl {
         super::print(sysctl::print(&facts).trim_end());
         return Ok(ExitCode::SUCCESS);

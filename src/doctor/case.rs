@@ -43,6 +43,8 @@ pub struct Case<'a> {
     pub processors: Result<u64, Unreadable>,
     /// Connections that the box's memory has room for, those that are open included.
     pub memory_holds: Result<u64, Unreadable>,
+    /// Memory of the box, in bytes. Where it is unknown no key that depends on it may be judged.
+    pub memory_total: Result<u64, Unreadable>,
     /// Why keys of the network cannot be read: the process is in another namespace than the doctor.
     foreign_network: Option<String>,
     /// The keys as they are, for no connections in particular.
@@ -53,13 +55,16 @@ impl<'a> Case<'a> {
     /// Reads what several checks need.
     pub fn new(tree: &'a Tree, setup: &'a Setup) -> Self {
         let process = setup.running.as_ref().map_or("/proc/self".to_owned(), |running| running.directory());
+        let memory_total = memory_total(tree);
+        let facts = Facts::new(0, memory_total.clone().unwrap_or(0), PAGE_BYTES).with_found(tree);
         let mut case = Case {
             place: Place::of(tree, &process),
             groups: Groups::of(tree, &process),
             processors: processors(tree, &process),
             memory_holds: Ok(0),
             foreign_network: foreign_network(tree, setup, &process),
-            facts: facts(tree, 0),
+            memory_total,
+            facts,
             tree,
             setup,
             process,
@@ -200,9 +205,19 @@ impl<'a> Case<'a> {
 }
 
 /// What the arithmetic of the shipped keys counts with, for `target` connections on the box of `tree`.
-pub fn facts(tree: &Tree, target: u64) -> Facts {
-    let memory_bytes = tree.size_bytes("/proc/meminfo", "MemTotal").unwrap_or(0);
-    Facts::new(target, memory_bytes, PAGE_BYTES).with_found(tree)
+///
+/// # Errors
+///
+/// `/proc/meminfo` does not say how much memory the box has, which bounds what TCP may take; with where
+/// to ask.
+pub fn facts(tree: &Tree, target: u64) -> Result<Facts, String> {
+    let memory_bytes = memory_total(tree).map_err(|error| Place::of(tree, "/proc/self").explain(&error))?;
+    Ok(Facts::new(target, memory_bytes, PAGE_BYTES).with_found(tree))
+}
+
+/// Memory of the box, in bytes.
+fn memory_total(tree: &Tree) -> Result<u64, Unreadable> {
+    tree.size_bytes("/proc/meminfo", "MemTotal")
 }
 
 /// Major and minor number at the front of a release such as `6.18.44-generic`.

@@ -34,9 +34,26 @@ impl Limit {
 pub struct Groups {
     /// The path of its own group as `/proc/PID/cgroup` names it.
     pub path: String,
-    unified: Vec<String>,
-    memory: Vec<String>,
-    pids: Vec<String>,
+    unified: Chain,
+    memory: Chain,
+    pids: Chain,
+}
+
+/// The directories of a group of one hierarchy and of all around it, from the inside out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Chain {
+    directories: Vec<String>,
+    /// The process's own group is not among them: no mount shows it.
+    is_cut: bool,
+}
+
+impl Chain {
+    /// Takes `other`, of another mount, unless that one shows less.
+    fn take(&mut self, other: Chain) {
+        if self.directories.is_empty() || self.is_cut || !other.is_cut {
+            *self = other;
+        }
+    }
 }
 
 impl Groups {
@@ -55,13 +72,13 @@ impl Groups {
             let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
             for mount in &mounts {
                 match controllers {
-                    "" if mount.is_unified => groups.unified = chain(mount, path),
+                    "" if mount.is_unified => groups.unified.take(chain(mount, path)),
                     _ if mount.is_unified => {}
                     list if list.split(',').any(|name| name == "memory") && mount.has("memory") => {
-                        groups.memory = chain(mount, path);
+                        groups.memory.take(chain(mount, path));
                     }
                     list if list.split(',').any(|name| name == "pids") && mount.has("pids") => {
-                        groups.pids = chain(mount, path);
+                        groups.pids.take(chain(mount, path));
                     }
                     _ => {}
                 }
@@ -76,7 +93,27 @@ impl Groups {
     /// The memory limit that leaves least, if there is one; `memory_total` is what the box has: a
     /// limit above it is none.
     pub fn memory(&self, tree: &Tree, memory_total: u64) -> Option<Limit> {
-        self.memory_of(tree, "memory.max", "memory.limit_in_bytes", memory_total)
+        let seen = self.memory_of(tree, "memory.max", "memory.limit_in_bytes", memory_total);
+        let above = self.memory_above(tree).filter(|limit| limit.limit < memory_total);
+        seen.into_iter().chain(above).min_by_key(Limit::room)
+    }
+
+    /// Whether the group that memory is counted in is one that no mount shows: it may have a limit.
+    pub fn hides_memory(&self) -> bool {
+        // Where version 1 counts memory, version 2 does not.
+        if self.memory.directories.is_empty() { self.unified.is_cut } else { self.memory.is_cut }
+    }
+
+    /// The limit of version 1 of a group around the outermost that is visible, which that one tells. What
+    /// its other groups use of it is not known, so that less than its room may be left.
+    fn memory_above(&self, tree: &Tree) -> Option<Limit> {
+        let outermost = self.memory.directories.last().filter(|_| !self.memory.is_cut)?;
+        let path = format!("{outermost}/memory.stat");
+        let limit = stat(&tree.text(&path).ok()?, "hierarchical_memory_limit")?;
+        let own = tree.number::<u64>(&format!("{outermost}/memory.limit_in_bytes")).ok()?;
+        let usage = tree.number::<u64>(&format!("{outermost}/memory.usage_in_bytes")).unwrap_or(0);
+        let used = usage.saturating_sub(page_cache_bytes(tree, &path, "total_"));
+        (limit < own).then_some(Limit { path, limit, used, is_unified: false })
     }
 
     /// The memory from which on a group is slowed down, with what it leaves, if there is one.
@@ -86,8 +123,8 @@ impl Groups {
 
     /// The limit of threads that leaves fewest, if there is one.
     pub fn threads(&self, tree: &Tree) -> Option<Limit> {
-        let unified = self.unified.iter().map(|group| (group, true));
-        let groups = unified.chain(self.pids.iter().map(|group| (group, false)));
+        let unified = self.unified.directories.iter().map(|group| (group, true));
+        let groups = unified.chain(self.pids.directories.iter().map(|group| (group, false)));
         let limits = groups.filter_map(|(group, is_unified)| {
             let path = format!("{group}/pids.max");
             let limit = tree.number(&path).ok()?;
@@ -107,9 +144,10 @@ impl Groups {
     }
 
     fn memory_of(&self, tree: &Tree, unified: &str, first: &str, memory_total: u64) -> Option<Limit> {
-        let second = self.unified.iter().map(|group| (group, unified, "memory.current", ""));
+        let second = self.unified.directories.iter().map(|group| (group, unified, "memory.current", ""));
         let first = self
             .memory
+            .directories
             .iter()
             .map(|group| (group, first, "memory.usage_in_bytes", "total_"))
             .filter(|of| !of.1.is_empty());
@@ -128,12 +166,14 @@ impl Groups {
 /// Bytes of files' pages that a group can give back.
 fn page_cache_bytes(tree: &Tree, path: &str, prefix: &str) -> u64 {
     let text = tree.text(path).unwrap_or_default();
-    let value = |name: &str| {
-        let line =
-            text.lines().find_map(|line| line.strip_prefix(prefix)?.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
-    };
+    let value = |name: &str| stat(&text, &format!("{prefix}{name}")).unwrap_or(0);
     value("inactive_file").saturating_add(value("active_file"))
+}
+
+/// The number that a `memory.stat` names `name`.
+fn stat(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    value.parse().ok()
 }
 
 /// A mounted hierarchy.
@@ -160,7 +200,8 @@ fn mounts(text: &str) -> Vec<Mount> {
         let (root, point) = (front.next()?, front.next()?);
         let mut back = back.split(' ');
         let (kind, options) = (back.next()?, back.nth(1).unwrap_or_default());
-        ["cgroup", "cgroup2"].contains(&kind).then(|| Mount {
+        let is_mount = ["cgroup", "cgroup2"].contains(&kind) && point.starts_with('/');
+        is_mount.then(|| Mount {
             root: root.to_owned(),
             point: point.to_owned(),
             is_unified: kind == "cgroup2",
@@ -170,16 +211,23 @@ fn mounts(text: &str) -> Vec<Mount> {
     mounts.collect()
 }
 
-/// The directories of the group `path` and of all around it, from the inside out.
-fn chain(mount: &Mount, path: &str) -> Vec<String> {
+/// The directories of the group `path` and of all around it, as far as `mount` shows them.
+fn chain(mount: &Mount, path: &str) -> Chain {
     let below = match path.strip_prefix(mount.root.as_str()) {
-        _ if mount.root == "/" => path,
-        Some(below) if below.is_empty() || below.starts_with('/') => below,
-        // The group lies outside of what is mounted: the mount's top is the nearest that is seen.
-        _ => "",
+        _ if mount.root == "/" => Some(path),
+        Some(below) if below.is_empty() || below.starts_with('/') => Some(below),
+        // The group lies outside of what is mounted, or somewhere below its top that nobody tells: the
+        // mount's top is the nearest that is seen.
+        _ => None,
     };
-    let parts: Vec<_> = below.split('/').filter(|part| !part.is_empty() && *part != "..").collect();
-    let up = (0..=parts.len()).rev();
-    up.map(|depth| parts[..depth].iter().fold(mount.point.clone(), |place, part| format!("{place}/{part}")))
-        .collect()
+    let mut parts: Vec<_> = below.unwrap_or("").split('/').filter(|part| !part.is_empty()).collect();
+    let mut is_cut = below.is_none();
+    if parts.contains(&"..") {
+        // A namespace of groups names those outside of it so.
+        (parts, is_cut) = (Vec::new(), true);
+    }
+    let up = (0..=parts.len()).rev().map(|depth| {
+        parts[..depth].iter().fold(mount.point.clone(), |place, part| format!("{place}/{part}"))
+    });
+    Chain { directories: up.collect(), is_cut }
 }

@@ -200,6 +200,48 @@ fn the_tightest_group_up_to_the_root_binds_in_either_version() {
 }
 
 #[test]
+fn a_limit_around_the_outermost_group_that_is_seen_counts() {
+    let made = Made::new();
+    made.write("/proc/self/cgroup", "4:memory:/\n");
+    made.write("/proc/self/mountinfo", "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
+    made.write("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    made.write("/sys/fs/cgroup/memory/memory.usage_in_bytes", "209715200\n");
+    let stat = |limit: u64| {
+        let text = format!("hierarchical_memory_limit {limit}\ntotal_inactive_file 0\n");
+        made.write("/sys/fs/cgroup/memory/memory.stat", &text);
+    };
+    stat(9_223_372_036_854_771_712);
+    expect(&made.worst("cgroup"), Status::Pass, &["no memory limit (/)"]);
+    stat(314_572_800);
+    let fail = made.worst("cgroup");
+    expect(&fail, Status::Fail, &["100.00 MiB of 300.00 MiB left (/sys/fs/cgroup/memory/memory.stat)"]);
+}
+
+#[test]
+fn a_mount_that_is_at_no_path_is_none() {
+    let made = Made::new();
+    made.write("/proc/self/mountinfo", "41 31 0:38 / cgroup rw - cgroup2 cgroup2 rw\n");
+    expect(&made.worst("cgroup"), Status::Pass, &["no memory limit"]);
+}
+
+#[test]
+fn a_group_that_no_mount_shows_is_not_one_without_a_limit() {
+    let made = Made::new();
+    // A namespace of groups under the mount of the one around it; a group beside the namespace's root;
+    // a mount of another group.
+    for (root, path) in [("/../../..", "/"), ("/", "/../other"), ("/docker/one", "/user.slice")] {
+        made.write("/proc/self/cgroup", &format!("0::{path}\n"));
+        let mount = format!("41 31 0:38 {root} /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw\n");
+        made.write("/proc/self/mountinfo", &mount);
+        expect(&made.worst("cgroup"), Status::CannotTell, &["is in no mount that is seen here"]);
+        // Of two mounts the one that shows the group counts.
+        let other = format!("42 31 0:38 {path} /mnt rw - cgroup2 cgroup2 rw\n{mount}");
+        made.write("/proc/self/mountinfo", &other);
+        expect(&made.worst("cgroup"), Status::Pass, &["no memory limit"]);
+    }
+}
+
+#[test]
 fn memory_high_only_slows_down() {
     let made = Made::new();
     made.write("/proc/self/cgroup", "0::/system.slice/chat.service\n");
@@ -309,6 +351,16 @@ fn tcp_memory_is_a_page_in_flight_for_each_connection() {
 }
 
 #[test]
+fn what_tcp_may_take_of_memory_that_is_not_known_cannot_be_told() {
+    let made = Made::new();
+    made.set("net.ipv4.tcp_mem", "1 2 3");
+    made.write("/proc/meminfo", "MemAvailable:    6291456 kB\n");
+    expect(&made.worst("tcp-memory"), Status::CannotTell, &["/proc/meminfo says `no MemTotal`"]);
+    let error = throng::doctor::facts(&made.tree(), 1_000).unwrap_err();
+    assert!(error.contains("/proc/meminfo says `no MemTotal`"), "{error}");
+}
+
+#[test]
 fn conntrack_binds_once_something_is_tracked() {
     let made = Made::new();
     let max = "net.netfilter.nf_conntrack_max";
@@ -318,6 +370,12 @@ fn conntrack_binds_once_something_is_tracked() {
     let fail = made.worst("conntrack");
     expect(&fail, Status::Fail, &["65,536, 536 tracked", "notrack"]);
     assert_eq!(fail.wall.unwrap().connections, 65_000);
+    made.set(max, "0");
+    for finding in made.findings("conntrack") {
+        expect(&finding, Status::Pass, &[]);
+        assert_eq!(finding.wall, None, "0 is no limit");
+    }
+    made.set(max, "65536");
     // Nothing is tracked, and nothing is connected that could be.
     made.set("net.netfilter.nf_conntrack_count", "0");
     made.write("/proc/self/net/snmp", "Tcp: RtoMin CurrEstab\nTcp: 200 0\n");

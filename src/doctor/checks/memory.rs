@@ -56,7 +56,7 @@ pub fn cgroup(case: &Case<'_>) -> Vec<Finding> {
         Ok(groups) => groups,
         Err(error) => return vec![case.cannot_tell(CGROUP, error)],
     };
-    let total = case.tree.size_bytes("/proc/meminfo", "MemTotal").unwrap_or(u64::MAX);
+    let total = case.memory_total.clone().unwrap_or(u64::MAX);
     let limits = [
         (
             groups.memory(case.tree, total),
@@ -93,8 +93,12 @@ pub fn cgroup(case: &Case<'_>) -> Vec<Finding> {
             remedy,
         }))
     });
-    let found: Vec<_> = found.collect();
-    if found.is_empty() {
+    let mut found: Vec<_> = found.collect();
+    if groups.hides_memory() {
+        let why = "the process's own control group is in no mount that is seen here, as after `unshare -C` \
+                   without a new mount of /sys/fs/cgroup; ask on the host (`throng doctor --pid` there)";
+        found.push(Finding::cannot_tell(CGROUP, format!("the limit of {} is not known", groups.path), why));
+    } else if found.is_empty() {
         let path = if groups.path.is_empty() { "/" } else { &groups.path };
         return vec![Finding::new(CGROUP, Status::Pass, format!("no memory limit ({path})")).why(WHY)];
     }

@@ -74,6 +74,10 @@ pub fn memory(case: &Case<'_>) -> Vec<Finding> {
         let error = crate::host::tree::unexpected(&crate::host::tree::sysctl_path(TCP_MEM), &text);
         return vec![case.cannot_tell(MEMORY, &error)];
     };
+    // Its numbers are bounded by a part of the box's memory.
+    if let Err(error) = &case.memory_total {
+        return vec![case.cannot_tell(MEMORY, error)];
+    }
     let Some(setting) = named(TCP_MEM) else { return Vec::new() };
     let both = case.goal().saturating_mul(case.ends());
     let judged = keys::finding(MEMORY, setting, case, both);
