@@ -19,6 +19,9 @@ pub fn several(number: u64, noun: &str) -> String {
     format!("{} {}", count(number), noun_of(number.into(), noun))
 }
 
+/// More processors than any box has.
+const PROCESSORS_MAX: u64 = 1 << 20;
+
 /// The numbers of a text such as `0-3,8`, which Linux writes for sets of processors; nothing if it
 /// is no such text.
 pub fn number_list(text: &str) -> Option<Vec<u64>> {
@@ -26,8 +29,8 @@ pub fn number_list(text: &str) -> Option<Vec<u64>> {
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
-        // No box has more processors; a text that says so is not one of Linux's.
-        if last < first || last > 1 << 20 {
+        // A text that has more, in one part or in all, is not one of Linux's.
+        if last < first || last > PROCESSORS_MAX || numbers.len() as u64 + (last - first) > PROCESSORS_MAX {
             return None;
         }
         numbers.extend(first..=last);
@@ -54,5 +57,7 @@ mod tests {
         for garbage in ["x", "3-1", "0-99999999999", "1-"] {
             assert_eq!(number_list(garbage), None, "{garbage}");
         }
+        let many = ["0-1048575"; 60].join(",");
+        assert_eq!(number_list(&many), None, "the parts are bounded in all");
     }
 }
