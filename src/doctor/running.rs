@@ -17,6 +17,9 @@ const SHARD_PREFIX: &str = "shard-";
 /// two for each of up to 1,024 shards, are fewer.
 const COMPARED_MAX: u64 = 2_048 + 64;
 
+/// Flag of a thread of the kernel. Source: Linux `include/linux/sched.h`.
+const PF_KTHREAD: u64 = 0x0020_0000;
+
 /// A process that serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
@@ -54,6 +57,8 @@ pub enum NotRunning {
     Missing(u32),
     /// It has ended, and its parent has not waited for it.
     Ended(u32),
+    /// Its first thread has ended and others go on, so that its number tells nothing of what it holds.
+    FirstThreadEnded(u32),
     /// The number is one of a thread.
     Thread {
         /// The number.
@@ -80,6 +85,11 @@ impl Display for NotRunning {
                     "process {pid} has ended: it holds nothing (a zombie until its parent waits for it)"
                 )
             }
+            NotRunning::FirstThreadEnded(pid) => write!(
+                f,
+                "the first thread of process {pid} has ended and others go on: what they hold is not told by \
+                 that number"
+            ),
             NotRunning::Thread { tid, pid } => {
                 write!(f, "{tid} is a thread of process {pid}: give --pid {pid}")
             }
@@ -110,11 +120,12 @@ impl Running {
             return Err(NotRunning::Thread { tid: pid, pid: group.parse().unwrap_or(0) });
         }
         if field("State")?.starts_with(['Z', 'X']) {
-            return Err(NotRunning::Ended(pid));
+            return Err(ended(tree, pid));
         }
-        // Threads of the kernel have no memory of their own, hence no such line.
+        // Threads of the kernel have no memory of their own, hence no such line; and neither has a process
+        // that ends.
         if tree.field(&status, "VmSize").is_err() {
-            return Err(NotRunning::Kernel(pid));
+            return Err(if is_kernel(tree, pid) { NotRunning::Kernel(pid) } else { ended(tree, pid) });
         }
         let threads = tree.entries(&format!("/proc/{pid}/task")).map_err(|error| match error.why {
             Why::Missing => NotRunning::Missing(pid),
@@ -160,6 +171,27 @@ impl Running {
         };
         format!("{} (pid {}, {shards})", self.name, self.pid)
     }
+}
+
+/// How process `pid` has ended: whole, or its first thread alone.
+fn ended(tree: &Tree, pid: u32) -> NotRunning {
+    let threads = tree.entries(&format!("/proc/{pid}/task")).unwrap_or_default();
+    let goes_on = |thread: &String| {
+        let status = format!("/proc/{pid}/task/{thread}/status");
+        // A thread that ends has given its memory back already.
+        tree.field(&status, "VmSize").is_ok()
+    };
+    let others = threads.iter().filter(|thread| **thread != pid.to_string());
+    if others.into_iter().any(goes_on) { NotRunning::FirstThreadEnded(pid) } else { NotRunning::Ended(pid) }
+}
+
+/// Whether `pid` is a thread of the kernel, by its flags: the seventh word behind the name that
+/// parentheses are around (proc_pid_stat(5)).
+fn is_kernel(tree: &Tree, pid: u32) -> bool {
+    let text = tree.text(&format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags =
+        text.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6)?.parse().ok());
+    flags.is_some_and(|flags: u64| flags & PF_KTHREAD != 0)
 }
 
 /// The number of the shard that `thread` of process `pid` is, if it is one.

@@ -209,7 +209,20 @@ fn what_is_no_running_process_is_said_in_its_own_words() {
     made.write("/proc/70/status", &STATUS.replace("S (sleeping)", "Z (zombie)"));
     assert_eq!(read(70), NotRunning::Ended(70));
     made.write("/proc/70/status", &STATUS.replace("VmSize:\t9 kB\n", ""));
+    assert_eq!(read(70), NotRunning::Ended(70), "it gave its memory back between two looks");
+    made.write("/proc/70/stat", "70 (a) b) S 2 0 0 0 -1 4194304 0 0\n");
+    assert_eq!(read(70), NotRunning::Ended(70));
+    made.write("/proc/70/stat", "70 (kworker/0:0) I 2 0 0 0 -1 69238880 0 0\n");
     assert_eq!(read(70), NotRunning::Kernel(70));
+    made.remove("/proc/70/stat");
+    // The first thread has ended, and another goes on.
+    made.write(
+        "/proc/70/status",
+        &STATUS.replace("S (sleeping)", "Z (zombie)").replace("VmSize:\t9 kB\n", ""),
+    );
+    made.write("/proc/70/task/71/status", STATUS);
+    assert_eq!(read(70), NotRunning::FirstThreadEnded(70));
+    assert!(read(70).to_string().starts_with("the first thread of process 70 has ended and others go on"));
     made.write("/proc/70/status", "garbage");
     assert!(matches!(read(70), NotRunning::Unreadable(_)));
     for error in [NotRunning::Missing(7), NotRunning::Ended(7), NotRunning::Thread { tid: 7, pid: 7 }] {
