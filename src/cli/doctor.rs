@@ -1,5 +1,6 @@
 //! `throng doctor`: what this box holds, what stands in the way, and how to move it.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -192,7 +193,26 @@ fn look(verbose: bool) -> Look {
     let is_terminal = stdout.is_terminal();
     let columns = rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col));
     let width = columns.filter(|columns| is_terminal && *columns > 0).unwrap_or(WIDTH).max(WIDTH_MIN);
-    // Source: no-color.org.
-    let refuses = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    Look { width, colours: is_terminal && !refuses, verbose }
+    let colours = is_terminal && takes_colours(std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
+    Look { width, colours, verbose }
+}
+
+/// Whether a terminal of the kind `term` is to be given colours, unless `no_color` says otherwise.
+/// Source: no-color.org; `dumb` is what terminfo(5) calls a terminal that can nothing.
+fn takes_colours(no_color: Option<OsString>, term: Option<OsString>) -> bool {
+    no_color.is_none_or(|value| value.is_empty()) && term.is_none_or(|kind| kind != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_is_dumb_or_shall_have_no_colours_gets_none() {
+        let takes = |no_color: Option<&str>, term: Option<&str>| {
+            takes_colours(no_color.map(OsString::from), term.map(OsString::from))
+        };
+        assert!(takes(None, Some("xterm")) && takes(Some(""), None));
+        assert!(!takes(None, Some("dumb")) && !takes(Some("1"), Some("xterm")));
+    }
 }
