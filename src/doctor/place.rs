@@ -22,6 +22,8 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 /// Where a process runs and what it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
+    /// `/proc` is mounted. Where it is not, nothing but that is known of anything.
+    pub has_proc: bool,
     /// It has a process namespace of its own, or a user namespace whose root is somebody else
     /// outside: the keys of the host are not its to set.
     pub in_container: bool,
@@ -46,6 +48,7 @@ impl Place {
         let capabilities =
             tree.field(&status, "CapEff").ok().and_then(|hex| u64::from_str_radix(&hex, 16).ok());
         Place {
+            has_proc: tree.exists("/proc/self") || tree.exists("/proc/sys"),
             in_container: has_own_pids(tree, process) || has_other_root,
             in_initial_network: tree.exists(KEY_OF_INITIAL_NETWORK),
             is_admin: is_initial_user && capabilities.is_some_and(|set| set & CAP_SYS_ADMIN != 0),
@@ -62,6 +65,9 @@ impl Place {
     pub fn explain(&self, error: &Unreadable) -> String {
         let is_network = error.path.starts_with("/proc/sys/net/");
         match error.why {
+            Why::Missing if !self.has_proc && error.path.starts_with("/proc/") => {
+                format!("{error}: /proc is not mounted")
+            }
             Why::Missing if is_network && !self.in_initial_network => format!(
                 "{error}: a network namespace of its own does not show it; ask in the host's (`throng doctor` there)"
             ),

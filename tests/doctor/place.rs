@@ -114,3 +114,20 @@ fn the_largest_target_overflows_nothing() {
     made.setup.target = None;
     made.report();
 }
+
+#[test]
+fn a_box_without_proc_is_told_first_and_blamed_on_nothing_else() {
+    let made = Made::new();
+    made.remove("/proc");
+    std::fs::create_dir(made.place("/proc")).unwrap();
+    let report = made.report();
+    let first = &report.findings.iter().find(|finding| finding.status == Status::CannotTell).unwrap();
+    assert_eq!((first.check, first.found.as_str()), ("proc", "/proc is not mounted"));
+    for finding in report.findings.iter().filter(|finding| finding.status == Status::CannotTell) {
+        let all = format!("{finding:?}");
+        assert!(!all.contains("namespace of its own") && !all.contains("older kernel"), "{all}");
+    }
+    let error = throng::doctor::facts(&made.tree(), 1_000).unwrap_err();
+    assert!(error.ends_with(": /proc is not mounted"), "{error}");
+    assert!(Made::new().findings("proc").is_empty());
+}

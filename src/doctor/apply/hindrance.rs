@@ -13,6 +13,8 @@ pub struct Writer {
     is_root: bool,
     /// Whether its network namespace is not the initial one.
     is_in_namespace: bool,
+    /// Whether it sees keys at all.
+    has_proc: bool,
 }
 
 impl Writer {
@@ -22,6 +24,7 @@ impl Writer {
         Writer {
             is_root: place.user.is_none_or(|user| user == 0),
             is_in_namespace: !place.in_initial_network,
+            has_proc: place.has_proc,
         }
     }
 
@@ -51,6 +54,9 @@ impl Writer {
 
     /// What it means that `key` is not there.
     pub fn absence(self, key: &str) -> String {
+        if !self.has_proc {
+            return "/proc is not mounted: `mount -t proc proc /proc`, as root".to_owned();
+        }
         if key.starts_with("net.netfilter.") {
             return "the module nf_conntrack is not loaded: nothing is tracked, and nothing is needed"
                 .to_owned();
@@ -68,7 +74,7 @@ mod tests {
     use super::*;
     use crate::doctor::sysctl::named;
 
-    const ROOT: Writer = Writer { is_root: true, is_in_namespace: false };
+    const ROOT: Writer = Writer { is_root: true, is_in_namespace: false, has_proc: true };
 
     fn said(writer: Writer, code: i32) -> String {
         said_of("net.core.somaxconn", writer, code)
@@ -102,6 +108,10 @@ mod tests {
         let inside = Writer { is_in_namespace: true, ..ROOT };
         assert!(inside.absence("net.ipv4.tcp_mem").starts_with("this network namespace"));
         assert!(inside.absence("net.netfilter.nf_conntrack_max").contains("nothing is tracked"));
+        let blind = Writer { has_proc: false, ..inside };
+        for key in ["net.ipv4.tcp_mem", "net.netfilter.nf_conntrack_max", "fs.nr_open"] {
+            assert!(blind.absence(key).starts_with("/proc is not mounted"), "{key}");
+        }
         assert_eq!(inside.absence("fs.nr_open"), "this kernel does not have it");
         assert_eq!(ROOT.absence("net.ipv4.tcp_migrate_req"), "this kernel does not have it");
     }

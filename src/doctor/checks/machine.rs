@@ -4,6 +4,7 @@ use crate::doctor::case::{Case, kernel_version};
 use crate::doctor::finding::{Finding, Status};
 use crate::host::tree::{Why, unexpected};
 
+const PROC: &str = "proc";
 const KERNEL: &str = "kernel";
 const CLOCK: &str = "clocksource";
 const PAGES: &str = "huge-pages";
@@ -16,6 +17,15 @@ const FEATURES: [(u64, u64, &str, Status); 4] = [
     (6, 1, "an established hash of a network namespace's own", Status::Pass),
     (6, 2, "counting descriptors without listing them", Status::Pass),
 ];
+
+/// Whether `/proc` is mounted, which nearly everything is read from; nothing to say if it is.
+pub fn proc(case: &Case<'_>) -> Vec<Finding> {
+    if case.place.has_proc {
+        return Vec::new();
+    }
+    let why = "nearly everything is read from there; `mount -t proc proc /proc`, as root";
+    vec![Finding::cannot_tell(PROC, "/proc is not mounted", why)]
+}
 
 /// The version of the kernel against what throng uses of it.
 pub fn kernel(case: &Case<'_>) -> Vec<Finding> {

@@ -35,7 +35,8 @@ pub const WALLS: [&str; 7] =
     ["connections-max", "descriptor-limit", "open-files", "epoll-watches", "memory", "cgroup", "conntrack"];
 
 /// Every check by name, in the order in which a table shows those of one status.
-pub const CHECKS: [(&str, Check); 31] = [
+pub const CHECKS: [(&str, Check); 32] = [
+    ("proc", Check::Own(machine::proc)),
     ("connections-max", Check::Own(configured::connections_max)),
     ("descriptor-limit", Check::Own(descriptors::limit)),
     ("descriptor-tables", Check::Own(descriptors::tables)),
