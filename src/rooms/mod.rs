@@ -295,6 +295,7 @@ impl Service for Rooms {
 
     fn closed(&mut self, io: &mut Io<Peer>, key: Key, _reason: CloseReason) {
         self.leave_all(io, key);
+        self.trailing.end(key);
         self.stop_waiting(io, key);
         let peer = std::mem::take(io.peer(key));
         if let Some(user) = &peer.user {

@@ -49,7 +49,7 @@ pub(super) struct Trailing {
     of: HashMap<Key, Vec<Trail>>,
     next_number: u64,
     /// Where members began that had something waiting then, which may be of an earlier membership.
-    joined_at: HashMap<(Key, RoomIndex), u64>,
+    joined_at: HashMap<Key, Vec<(RoomIndex, u64)>>,
     /// Who asks again, and when.
     retries: VecDeque<(u64, ConnectionId)>,
 }
@@ -80,7 +80,15 @@ impl Trailing {
     /// Forgets everything of a membership that has ended.
     pub(super) fn leave(&mut self, key: Key, room: RoomIndex) {
         self.forget(key, room);
-        self.joined_at.remove(&(key, room));
+        if let Some(joined) = self.joined_at.get_mut(&key) {
+            joined.retain(|(other, _)| *other != room);
+        }
+    }
+
+    /// Forgets a connection that has ended.
+    pub(super) fn end(&mut self, key: Key) {
+        self.of.remove(&key);
+        self.joined_at.remove(&key);
     }
 
     /// Gives back memory.
@@ -112,8 +120,9 @@ impl Rooms {
                 && let Some(first) = io.drop_waiting(key, of)
             {
                 // Some of it may be of an earlier membership.
-                let joined_at = self.trailing.joined_at.get(&(key, index)).copied().unwrap_or(0);
-                self.trail(io, key, index, joined_at.max(first - 1));
+                let joined = self.trailing.joined_at.get(&key).into_iter().flatten();
+                let joined_at = joined.filter(|(room, _)| *room == index).map(|(_, at)| *at).max();
+                self.trail(io, key, index, joined_at.unwrap_or(0).max(first - 1));
             }
         }
     }
@@ -121,7 +130,7 @@ impl Rooms {
     /// Takes note that `key`, which has something waiting, is a member from `at` of the room's stream on.
     pub(super) fn note_join(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, at: u64) {
         if io.is_behind(key) {
-            self.trailing.joined_at.insert((key, index), at);
+            self.trailing.joined_at.entry(key).or_default().push((index, at));
             io.tell_when_written(key);
         }
     }
@@ -138,7 +147,7 @@ impl Rooms {
     /// The client has taken what waited for it: asks for the next part of one room that it trails, so
     /// that no more than a part waits for it.
     pub(super) fn catch_up(&mut self, io: &mut Io<Peer>, key: Key) {
-        self.trailing.joined_at.retain(|(other, _), _| *other != key);
+        self.trailing.joined_at.remove(&key);
         let Some(trails) = self.trailing.of.get_mut(&key) else { return };
         if trails.iter().any(|trail| trail.is_asked) {
             return;
@@ -190,7 +199,8 @@ impl Rooms {
         answer: Result<Reply, ErrorCode>,
     ) {
         let Some(trail) = self.trailing.find(key, index).filter(|trail| trail.number == number) else {
-            return;
+            // It has left this room, and may trail others, whose turn it is now.
+            return io.tell_when_written(key);
         };
         trail.is_asked = false;
         let missed = match answer {
