@@ -107,6 +107,10 @@ impl Rooms {
 
     /// Sends what is held of `room`.
     pub(super) fn send_held(&mut self, io: &mut Io<Peer>, room: RoomId) {
+        // Nearly always: nothing is looked up then, for each batch of each room.
+        if self.held.is_empty() {
+            return;
+        }
         let Some(mut held) = self.held.remove(&room) else { return };
         self.send_replies(io);
         let segments = std::mem::take(&mut held.segments);

@@ -14,9 +14,9 @@ use crate::shard::Io;
 
 /// Whose signals replace each other: a named user's, whichever connection they come from, or an anonymous
 /// client's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 enum Whose {
-    User(usize),
+    User(User),
     Client(ConnectionId),
 }
 
@@ -25,16 +25,8 @@ enum Whose {
 struct Waiting {
     room: Arc<Room>,
     due_ms: u64,
-    latest: HashMap<Whose, Signal>,
-}
-
-#[derive(Debug)]
-struct Signal {
-    push: Box<[u8]>,
-    /// The connection that does not get it.
-    excluded: Option<ConnectionId>,
-    /// Whose it is, kept so that nobody else is told from others by the same number meanwhile.
-    _user: Option<User>,
+    /// The latest of each, and the connection that does not get it.
+    latest: HashMap<Whose, (Option<ConnectionId>, Box<[u8]>)>,
 }
 
 /// The signals of a shard's clients that wait for a beat.
@@ -55,10 +47,7 @@ impl Rooms {
     pub(super) fn signal(&mut self, io: &mut Io<Peer>, room: &Arc<Room>, key: Key) {
         let options = self.shared.options(room.namespace);
         let connection = io.id(key);
-        let peer = io.peer(key);
-        let user = peer.user.clone();
-        let whose =
-            if peer.user.is_some() { Whose::User(peer.identity()) } else { Whose::Client(connection) };
+        let whose = io.peer(key).user.clone().map_or(Whose::Client(connection), Whose::User);
         let excluded = options.exclude_sender.then_some(connection);
         let due_ms = io.now_ms() + u64::from(options.feed_interval_ms);
         let waiting = self.signals.rooms.entry(room.id).or_insert_with(|| Waiting {
@@ -66,8 +55,7 @@ impl Rooms {
             due_ms,
             latest: HashMap::new(),
         });
-        let push = self.scratch.as_slice().into();
-        waiting.latest.insert(whose, Signal { push, excluded, _user: user });
+        waiting.latest.insert(whose, (excluded, self.scratch.as_slice().into()));
         io.wake_by(waiting.due_ms);
     }
 
@@ -76,10 +64,10 @@ impl Rooms {
         let now_ms = io.now_ms();
         let due: Vec<_> = self.signals.rooms.extract_if(|_, waiting| waiting.due_ms <= now_ms).collect();
         for (_, waiting) in due {
-            for signal in waiting.latest.into_values() {
+            for (excluded, push) in waiting.latest.into_values() {
                 self.scratch.clear();
-                self.scratch.extend_from_slice(&signal.push);
-                let excluded = signal.excluded.filter(|sender| io.peer_of(*sender).is_some());
+                self.scratch.extend_from_slice(&push);
+                let excluded = excluded.filter(|sender| io.peer_of(*sender).is_some());
                 self.push(io, &waiting.room, Audience::Ready, excluded.map(|sender| sender.key));
             }
         }

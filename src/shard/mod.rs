@@ -100,8 +100,9 @@ impl<E> Seat<E> {
         Ok((Seat { poll, receiver }, sender))
     }
 
-    /// The next message of the inbox, in place of the shard: for tests of what is sent to one.
-    pub fn next_message(&self) -> Option<Message<E>> {
+    /// The next message of the inbox, in place of the shard.
+    #[cfg(test)]
+    pub(crate) fn next_message(&self) -> Option<Message<E>> {
         self.receiver.pop()
     }
 }
