@@ -144,6 +144,8 @@ fn a_member_that_reads_while_others_publish_gets_no_gap_and_no_duplicate() {
         });
         for reader in &mut readers {
             threads.spawn(|| {
+                // Until the first of them trails nobody reads, and then everybody does.
+                server.wait_for("one who trails", |metrics| metrics.get("throng_slow_recoveries_total") > 0);
                 let others = reader.read_until("kept:room", MESSAGES);
                 assert!(others.is_empty(), "{others:?}");
             });

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use throng::control::config::{Config, SHARDS_MAX};
-use throng::limits::{KERNEL_BYTES_PER_CONNECTION, USER_BYTES_PER_CONNECTION};
-
-/// Threads that the control plane may start beside the shards. Source: tokio's default.
-const BLOCKING_THREADS_MAX: usize = 512;
+use throng::control::config::Config;
+use throng::limits::{
+    KERNEL_BYTES_PER_CONNECTION, RUNTIME_THREADS_MAX, SHARDS_MAX, USER_BYTES_PER_CONNECTION,
+};
+use throng::plan::text::grouped;
 
 fn unit(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name)).unwrap()
@@ -24,23 +24,16 @@ fn number(unit: &str, key: &str) -> u64 {
     value.parse().unwrap()
 }
 
-/// With commas between thousands.
-fn with_commas(number: u64) -> String {
-    let digits = number.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    groups.join(",")
-}
-
 #[test]
 fn what_a_connection_costs_is_what_limits_say() {
     let (kernel, user) = (KERNEL_BYTES_PER_CONNECTION, USER_BYTES_PER_CONNECTION);
     let service = unit("throng.service");
     for said in [
-        format!("{} bytes\n# of the kernel's", with_commas(kernel)),
+        format!("{} bytes\n# of the kernel's", grouped(u128::from(kernel))),
         format!("and {user} of the server's"),
         format!(
             "1,000,000 × {} B = {}.{} GB",
-            with_commas(kernel + user),
+            grouped(u128::from(kernel + user)),
             (kernel + user) / 1000,
             ((kernel + user) % 1000 + 50) / 100
         ),
@@ -50,20 +43,12 @@ fn what_a_connection_costs_is_what_limits_say() {
 }
 
 #[test]
-fn the_sockets_are_one_for_each_shard_and_do_not_wait_for_the_network() {
-    let socket = unit("throng.socket");
-    assert!(values(&socket, "ListenStream").len() > 1);
-    assert_eq!(values(&socket, "ReusePort"), ["true"]);
-    assert_eq!(values(&socket, "FreeBind"), ["true"], "an address of no interface yet");
-}
-
-#[test]
 fn the_unit_stops_no_default_drain_and_takes_every_thread() {
     let (service, config) = (unit("throng.service"), Config::default());
     let end_ms = u64::from(config.drain_ms) + u64::from(config.limits.close_timeout_ms);
     assert!(number(&service, "TimeoutStopSec") * 1000 > end_ms);
-    assert!(number(&service, "TasksMax") > (SHARDS_MAX + BLOCKING_THREADS_MAX) as u64);
-    assert!(service.contains(&format!("# Threads: {} shards at most", with_commas(SHARDS_MAX as u64))));
+    assert!(number(&service, "TasksMax") > (SHARDS_MAX + RUNTIME_THREADS_MAX) as u64);
+    assert!(service.contains(&format!("# Threads: {} shards at most", grouped(SHARDS_MAX as u128))));
 }
 
 #[test]
@@ -73,5 +58,6 @@ fn the_socket_unit_is_the_default_address_with_one_socket_for_each_of_several_sh
     let streams = values(&socket, "ListenStream");
     assert!(streams.len() > 1 && streams.iter().all(|stream| *stream == address.to_string()), "{streams:?}");
     assert_eq!(values(&socket, "ReusePort"), ["true"]);
+    assert_eq!(values(&socket, "FreeBind"), ["true"], "sockets.target comes before the network");
     assert_eq!(number(&socket, "Backlog"), u64::from(config.socket.listen_backlog));
 }

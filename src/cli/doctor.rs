@@ -63,13 +63,13 @@ pub(super) struct Args {
     #[arg(long)]
     with_clients: bool,
     /// Print the sysctl drop-in for --target connections on this box, with its reasons
-    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose"])]
+    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose", "config", "shards", "shared_fd_table"])]
     print_sysctl: bool,
     /// Write that drop-in to /etc/sysctl.d and load it; shows what changes, and asks
     ///
     /// A key that is enough as it is stays as it is. What was before is kept in a file, and the
     /// command that restores it is told.
-    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose", "print_sysctl"])]
+    #[arg(long, requires = "target", conflicts_with_all = ["pid", "json", "verbose", "print_sysctl", "config", "shards", "shared_fd_table"])]
     apply: bool,
     /// With --apply: do not ask
     #[arg(long, requires = "apply")]
@@ -135,21 +135,22 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::from(EXIT_CANNOT)
         });
     }
-    let report = match args.report() {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(EXIT_CANNOT);
-        }
-    };
-    if args.json {
-        let text =
-            serde_json::to_string_pretty(&report).expect("a report has no map and no number that is none");
-        super::print(&text);
+    judge(args).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(EXIT_CANNOT)
+    })
+}
+
+/// Prints what is found.
+fn judge(args: &Args) -> Result<ExitCode, String> {
+    let report = args.report()?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&report).expect("a report has no map and no number that is none")
     } else {
-        super::print(doctor::show(&report, look(args.verbose)).trim_end());
-    }
-    ExitCode::from(report.exit_code)
+        doctor::show(&report, look(args.verbose))
+    };
+    super::print(text.trim_end())?;
+    Ok(ExitCode::from(report.exit_code))
 }
 
 /// Prints or applies the drop-in.
@@ -158,19 +159,19 @@ fn keys(args: &Args) -> Result<ExitCode, String> {
     let ends = 1 + u64::from(args.with_clients);
     let facts = Facts { ends, ..doctor::facts(&tree, args.target.unwrap_or(1))? };
     if args.print_sysctl {
-        super::print(sysctl::print(&facts).trim_end());
+        super::print(sysctl::print(&facts).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let plan = Plan::new(&tree, &facts);
-    super::print(plan.render().trim_end());
+    super::print(plan.render().trim_end())?;
     let mut is_enough = !plan.leaves_short();
     if !plan.is_empty() {
         if !args.yes && !may_go_on()? {
-            super::print("nothing was changed");
+            super::print("nothing was changed")?;
             return Ok(ExitCode::FAILURE);
         }
         let outcome = plan.carry_out(&tree).map_err(|failure| failure.to_string())?;
-        super::print(outcome.to_string().trim_end());
+        super::print(outcome.to_string().trim_end())?;
         is_enough &= outcome.refused.is_empty();
     }
     Ok(if is_enough { ExitCode::SUCCESS } else { ExitCode::FAILURE })

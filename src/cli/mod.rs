@@ -56,8 +56,14 @@ pub fn run() -> ExitCode {
 }
 
 /// Prints `text` and the end of its line. Whoever reads it may stop before the end, as `head` does.
-fn print(text: &str) {
-    drop(writeln!(io::stdout().lock(), "{text}"));
+fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("stdout cannot be written: {error}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The exit code of a subcommand that tells why it failed.

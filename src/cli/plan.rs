@@ -7,8 +7,7 @@ mod from;
 mod plot;
 mod table;
 
-use std::io::{self, ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::limits::{KERNEL_BYTES_PER_CONNECTION, USER_BYTES_PER_CONNECTION};
@@ -181,7 +180,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let mut inputs = args.inputs();
     let sources = match from::take(&args.from, &mut inputs, &|option| args.gives(option)) {
         Ok(sources) => sources,
-        Err(error) => return failed(&error),
+        Err(error) => return super::report(Err(error)),
     };
     let mut plan = match Plan::new(inputs) {
         Ok(plan) => plan,
@@ -198,34 +197,18 @@ pub(super) fn run(args: &Args) -> ExitCode {
                 eprintln!("error: {error}");
                 return ExitCode::from(2);
             }
-            Err(plot::NotDrawn::Unwritable(error)) => return failed(&error),
+            Err(plot::NotDrawn::Unwritable(error)) => return super::report(Err(error)),
         }
     }
     let text = if args.json { json(&plan) } else { table::text(&plan) };
-    print(&text, args.plot.as_deref())
+    let printed = super::print(text.trim_end());
+    if let (Ok(()), Some(plot)) = (&printed, &args.plot) {
+        eprintln!("plot: {}", plot.display());
+    }
+    super::report(printed)
 }
 
 fn json(plan: &Plan) -> String {
     // Numbers, names and sentences only: there is nothing that JSON could not say.
     serde_json::to_string_pretty(plan).map_or_else(|error| error.to_string(), |text| text + "\n")
-}
-
-fn print(text: &str, plot: Option<&Path>) -> ExitCode {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => {
-            if let Some(plot) = plot {
-                eprintln!("plot: {}", plot.display());
-            }
-            ExitCode::SUCCESS
-        }
-        // Who stops reading has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => failed(&format!("stdout cannot be written: {error}")),
-    }
-}
-
-fn failed(error: &str) -> ExitCode {
-    eprintln!("error: {error}");
-    ExitCode::FAILURE
 }

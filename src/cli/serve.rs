@@ -16,7 +16,7 @@ use crate::host::inherited::Inherited;
 /// configuration file.
 ///
 /// Sockets that systemd hands over (systemd/throng.socket) replace the addresses for clients, and
-/// there is a shard for each of one address.
+/// there are as many shards as sockets for one address.
 ///
 /// Once every shard listens, one line on stdout says so. SIGTERM or SIGINT closes the connections
 /// over `drain_ms` and exits 0; a second signal ends at once.
