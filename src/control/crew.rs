@@ -32,7 +32,7 @@ pub(super) struct Crew {
     orders: Vec<mpsc::Sender<Vec<SocketAddr>>>,
     /// Every shard has sockets that were handed over.
     are_inherited: bool,
-    opened: mpsc::Receiver<io::Result<()>>,
+    opened: mpsc::Receiver<Result<(), Failure>>,
     ends: UnboundedReceiver<Result<(), Failure>>,
     running: usize,
 }
@@ -50,7 +50,7 @@ struct Post {
     /// Sockets that were handed over for this shard, and the copies of all shards'.
     inherited: Option<(Vec<TcpListener>, Copies)>,
     orders: mpsc::Receiver<Vec<SocketAddr>>,
-    opened: mpsc::Sender<io::Result<()>>,
+    opened: mpsc::Sender<Result<(), Failure>>,
     ended: UnboundedSender<Result<(), Failure>>,
     tables_copied: Arc<Barrier>,
 }
@@ -143,8 +143,7 @@ impl Crew {
             let _ = order.send(addresses.clone());
         }
         for _ in &self.orders {
-            let opened = self.opened.recv().expect("every thread answers or the process has ended");
-            opened.map_err(|error| cannot_listen("clients", addresses[0], &error))?;
+            self.opened.recv().expect("every thread answers or the process has ended")?;
         }
         Ok(addresses)
     }
@@ -199,9 +198,20 @@ impl Post {
             }
         }
         self.tables_copied.wait();
-        let prepared = unshared.and_then(|()| self.cpu.map_or(Ok(()), processors::pin));
+        let unshared = unshared.map_err(|error| {
+            Failure(format!(
+                "a shard cannot have a descriptor table of its own: {error}; allow unshare(2) in the container's \
+                 seccomp profile, or start with --shared-fd-table"
+            ))
+        });
+        let prepared = unshared.and_then(|()| {
+            let pinned = self.cpu.map_or(Ok(()), processors::pin);
+            pinned.map_err(|error| {
+                Failure(format!("a shard cannot be pinned to its core: {error}; pin_shards = false"))
+            })
+        });
         let Ok(addresses) = self.orders.recv() else { return Ok(()) };
-        let shard = prepared.and_then(|()| {
+        let open = || {
             let reserved = capacity::reserved(&self.config, self.shards)?;
             let allowed =
                 capacity::connections_max(&self.config, self.descriptors_max, reserved, self.shards);
@@ -214,7 +224,9 @@ impl Post {
                 None => Listeners::open(&addresses, &settings.socket)?,
             };
             Shard::open(self.seat, listeners, settings, self.stats, self.rooms)
-        });
+        };
+        let shard =
+            prepared.and_then(|()| open().map_err(|error| cannot_listen("clients", addresses[0], &error)));
         let (answer, shard) = match shard {
             Ok(shard) => (Ok(()), Some(shard)),
             Err(error) => (Err(error), None),

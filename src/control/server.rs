@@ -36,7 +36,8 @@ use crate::store::committer;
 /// Exit code after a panic; the one that Rust's own runtime uses.
 const EXIT_PANIC: i32 = 101;
 
-/// Runs a server until it is told to end, on `inherited` sockets if there are any: 0 after a drain, 1 if it could not start or go on.
+/// Runs a server until it is told to end, on `inherited` sockets if there are any: 0 after a drain, 1 if
+/// it could not start or go on.
 pub fn run(config: Config, inherited: Option<Inherited>) -> ExitCode {
     end_on_panic();
     match serve(config, inherited) {

@@ -111,8 +111,9 @@ fn status(stats: &[Arc<Stats>]) -> String {
     format!("{connections} connections, {} shards", stats.len())
 }
 
-/// Tells that every shard listens, and then, for ever, that the process is alive, twice in the time after which the supervisor takes it for
-/// dead, while every shard answers. Returns at once where nobody waits for that (`WATCHDOG_USEC`).
+/// Tells that every shard listens, and then, for ever, that the process is alive, twice in the time after
+/// which the supervisor takes it for dead, while every shard answers. Ends after the first where nobody
+/// waits for more (`WATCHDOG_USEC`).
 pub(super) async fn watch(mut roll: RollCall) {
     tell_aside(vec![NotifyState::Ready], Some(status(&roll.stats))).await;
     let Some(patience) = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero()) else { return };
