@@ -41,8 +41,8 @@ pub struct Case<'a> {
     pub groups: Result<Groups, Unreadable>,
     /// Processors that it may run on.
     pub processors: Result<u64, Unreadable>,
-    /// Connections that the box's memory has room for, those that are open included.
-    pub memory_holds: Result<u64, Unreadable>,
+    /// `MemAvailable` in bytes, read once: all checks judge by the same.
+    pub memory_available: Result<u64, Unreadable>,
     /// Memory of the box, in bytes. Where it is unknown no key that depends on it may be judged.
     pub memory_total: Result<u64, Unreadable>,
     /// Why keys of the network cannot be read: the process is in another namespace than the doctor.
@@ -61,7 +61,7 @@ impl<'a> Case<'a> {
             place: Place::of(tree, &process),
             groups: Groups::of(tree, &process),
             processors: processors(tree, &process),
-            memory_holds: Ok(0),
+            memory_available: tree.size_bytes("/proc/meminfo", "MemAvailable"),
             foreign_network: foreign_network(tree, setup, &process),
             memory_total,
             facts,
@@ -72,23 +72,24 @@ impl<'a> Case<'a> {
         if case.foreign_network.is_some() {
             case.facts.found.retain(|key, _| !key.starts_with("net."));
         }
-        case.memory_holds = case.memory_available().map(|bytes| case.connections_in(bytes));
         case
     }
 
     /// Connections that the box is judged for: the target, or what its memory holds.
     pub fn goal(&self) -> u64 {
-        self.setup.target.or(self.memory_holds.clone().ok()).unwrap_or(u64::MAX)
+        let holds = self.memory_available.as_ref().ok().map(|bytes| self.connections_in(*bytes));
+        self.setup.target.or(holds).unwrap_or(u64::MAX)
     }
 
-    /// How a check ends whose limit is below the goal: a target must be met, and memory may stay unused.
-    pub fn short(&self) -> Status {
-        if self.setup.target.is_some() { Status::Fail } else { Status::Warn }
-    }
-
-    /// How a check ends that allows `connections`.
+    /// How a check ends that allows `connections`: a target must be met, and memory may stay unused.
     pub fn status(&self, connections: u64) -> Status {
-        if connections >= self.goal() { Status::Pass } else { self.short() }
+        if connections >= self.goal() {
+            Status::Pass
+        } else if self.setup.target.is_some() {
+            Status::Fail
+        } else {
+            Status::Warn
+        }
     }
 
     /// Whether the server is a throng: one that is to start, or a process with shards.
@@ -159,15 +160,6 @@ impl<'a> Case<'a> {
     /// Connections in all if `bytes` are free for more of them.
     pub fn connections_in(&self, bytes: u64) -> u64 {
         self.held().saturating_add(bytes / self.connection_bytes())
-    }
-
-    /// Memory of the box that is free or can be freed, in bytes.
-    ///
-    /// # Errors
-    ///
-    /// `/proc/meminfo` does not say.
-    pub fn memory_available(&self) -> Result<u64, Unreadable> {
-        self.tree.size_bytes("/proc/meminfo", "MemAvailable")
     }
 
     /// The text of a key, if it is one of the server's network namespace or of none.

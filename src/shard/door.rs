@@ -1,4 +1,4 @@
-//! The listeners of one shard: accepting in bounded batches, closing when full.
+//! The listeners of one shard: accepting in bounded batches, shut when full.
 //!
 //! Every shard has its own `SO_REUSEPORT` listener for each address, so the kernel spreads new
 //! connections over the shards that listen. A full shard's listeners stop listening: the kernel then

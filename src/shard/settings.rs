@@ -23,7 +23,7 @@ pub struct Settings {
     pub subprotocols: &'static [&'static str],
     /// Origin rule.
     pub origins: Origins,
-    /// Sockets the shard may hold; at this number it closes its listeners.
+    /// Sockets the shard may hold; at this number it suspends its listeners.
     pub connections_max: usize,
     /// Connections accepted in one turn of the loop, so that a storm does not starve served ones.
     pub accept_batch: usize,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 
 pub use carry_out::{Failure, Outcome};
-pub use later::Later;
+use later::Later;
 
 use super::sysctl::{Facts, Judgement, Setting, settings};
 use crate::host::tree::{Tree, Why, sysctl_path};
@@ -108,21 +108,6 @@ impl Plan {
         let wanted = setting.wanted_text(&self.facts);
         let found = read.ok().map(|found| spaced(&found));
         self.hindered.push(Hindered { key: setting.key.as_str(), found, wanted, is_short, why });
-    }
-
-    /// The keys to write.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
-    /// The keys that cannot be written here.
-    pub fn hindered(&self) -> &[Hindered] {
-        &self.hindered
-    }
-
-    /// What drop-ins that are read after throng's set to less than is needed.
-    pub fn later(&self) -> &[Later] {
-        &self.later
     }
 
     /// Whether something stays short, now or from the next boot on, even if all changes take effect.

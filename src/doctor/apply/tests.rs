@@ -66,7 +66,7 @@ impl Drop for Fake {
 }
 
 fn keys(plan: &Plan) -> Vec<&str> {
-    plan.changes().iter().map(|change| change.key).collect()
+    plan.changes.iter().map(|change| change.key).collect()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn only_keys_that_are_short_are_changed() {
     let made = Fake::new("short");
     let plan = made.plan(1_000_000);
     assert_eq!(keys(&plan), ["net.core.somaxconn", "net.ipv4.tcp_mem"]);
-    assert!(plan.hindered().is_empty(), "{:?}", plan.hindered());
+    assert!(plan.hindered.is_empty(), "{:?}", plan.hindered);
     let shown = "For 1000000 connections, 2 keys change:\n  \
                  net.core.somaxconn                  4096  ->  65536                   20-accept.conf\n  \
                  net.ipv4.tcp_mem    287898 383867 575796  ->  750000 1000000 1500000  30-tcp-memory.conf\n";
@@ -201,7 +201,7 @@ fn keys_that_are_not_there_are_told_with_the_reason_and_in_no_file() {
     }
     made.remove("net.ipv4.tcp_child_ehash_entries");
     let plan = made.plan(1_000_000);
-    let hindered: Vec<_> = plan.hindered().iter().map(|hindered| hindered.key).collect();
+    let hindered: Vec<_> = plan.hindered.iter().map(|hindered| hindered.key).collect();
     let absent = ["net.ipv4.tcp_mem", "net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets"];
     assert_eq!(hindered, absent);
     let shown = plan.render();
@@ -220,7 +220,7 @@ fn keys_that_nobody_can_write_say_what_to_do_instead() {
     let made = Fake::new("instead");
     made.set("net.ipv4.tcp_ehash_entries", "-262144");
     let plan = made.plan(1_000_000);
-    let hindered = &plan.hindered()[0];
+    let hindered = &plan.hindered[0];
     assert_eq!((hindered.key, hindered.found.as_deref()), ("net.ipv4.tcp_ehash_entries", Some("-262144")));
     assert_eq!(hindered.wanted, "524288");
     assert!(hindered.why.starts_with("thash_entries=524288 on the kernel"), "{}", hindered.why);
@@ -338,7 +338,7 @@ fn drop_ins_that_are_read_later_and_set_less_are_told() {
         fs::write(path, text).unwrap();
     };
     let told = |plan: &Plan| {
-        let later = plan.later().iter();
+        let later = plan.later.iter();
         later.map(|later| format!("{}: {} = {}", later.file, later.key, later.value)).collect::<Vec<_>>()
     };
     let somaxconn = |value: u64| format!("net.core.somaxconn = {value}\n");

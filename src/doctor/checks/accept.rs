@@ -21,7 +21,7 @@ pub fn queue(case: &Case<'_>) -> Vec<Finding> {
     }
     let asked = case.setup.listen_backlog;
     let wanted = wanted(case);
-    let listeners = several(case.shards(), "listener");
+    let listeners = several(case.shards().saturating_mul(case.setup.addresses), "listener");
     let found = format!("{} may wait at each of {listeners}, {overflows}", count(asked.min(allowed)));
     let finding = if asked < wanted {
         Finding::new(QUEUE, Status::Warn, found)

@@ -23,7 +23,7 @@ pub fn connections_max(case: &Case<'_>) -> Vec<Finding> {
         name: "limits.connections_max",
         connections,
         strength: Strength::Hard,
-        beyond: "a shard takes no more, and closes its listener",
+        beyond: "a shard takes no more, and suspends its listeners",
         remedy,
     });
     vec![finding]

@@ -2,7 +2,6 @@
 
 use crate::doctor::case::{Case, kernel_version};
 use crate::doctor::cgroup::Limit;
-use crate::doctor::checks::keys;
 use crate::doctor::finding::{Finding, Status, Strength, Wall};
 use crate::doctor::words::{count, size};
 use crate::limits::{KERNEL_BYTES_PER_CONNECTION, USER_BYTES_PER_CONNECTION};
@@ -28,12 +27,12 @@ const WHY: &str = "an idle connection is memory of the kernel's (socket, inode, 
 
 /// `MemAvailable` against what the connections take.
 pub fn memory(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings = vec![match case.memory_available() {
-        Err(error) => case.cannot_tell(MEMORY, &error),
+    vec![match &case.memory_available {
+        Err(error) => case.cannot_tell(MEMORY, error),
         Ok(available) => {
-            let connections = case.connections_in(available);
+            let connections = case.connections_in(*available);
             let remedy = "more memory, or fewer other processes".to_owned();
-            Finding::new(MEMORY, case.status(connections), format!("{} available", size(available)))
+            Finding::new(MEMORY, case.status(connections), format!("{} available", size(*available)))
                 .needed(needed(case))
                 .why(WHY)
                 .fix(remedy.clone())
@@ -45,9 +44,7 @@ pub fn memory(case: &Case<'_>) -> Vec<Finding> {
                     remedy,
                 })
         }
-    }];
-    findings.extend(keys::findings(MEMORY, case));
-    findings
+    }]
 }
 
 /// Memory limits of the process's control groups, of both versions.

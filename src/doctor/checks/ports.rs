@@ -40,7 +40,7 @@ pub fn tuples(case: &Case<'_>) -> Vec<Finding> {
     let why = "a source address has each of its ports once for every address and port of the server; then \
                connect(2) fails with EADDRNOTAVAIL";
     let status = if case.setup.with_clients && sources > 1 { Status::Warn } else { Status::Pass };
-    let mut findings = vec![
+    vec![
         Finding::new(TUPLES, status, found)
             .needed(format!("{} for {}", several(sources, "source address"), count(case.goal())))
             .why(why)
@@ -49,9 +49,7 @@ pub fn tuples(case: &Case<'_>) -> Vec<Finding> {
                 count(sources),
                 sources
             )),
-    ];
-    findings.extend(keys::findings(TUPLES, case));
-    findings
+    ]
 }
 
 /// Ports that the kernel chooses from for one source address.

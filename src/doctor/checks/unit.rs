@@ -19,7 +19,7 @@ pub fn unit(case: &Case<'_>) -> Vec<Finding> {
         Err(error) => return vec![case.cannot_tell(UNIT, &error)],
     };
     let groups = case.groups.clone().unwrap_or_default();
-    let total = case.tree.size_bytes("/proc/meminfo", "MemTotal").unwrap_or(u64::MAX);
+    let total = case.memory_total.clone().unwrap_or(u64::MAX);
     let Some((soft, hard)) = limit_of(&text, "Max open files") else {
         return vec![Finding::cannot_tell(
             UNIT,
