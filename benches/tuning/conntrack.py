@@ -1,5 +1,6 @@
 """nf_conntrack: what tracking costs per connection, per connect and per delivery, and what a full table does."""
 
+import json
 import contextlib
 import select
 import socket
@@ -68,7 +69,7 @@ def work(pipe, rules):
         if rules:
             linux.nft(rules)
     except linux.Cannot as why:
-        pipe.send(f'"{why}"'.encode())
+        pipe.send(json.dumps(str(why)).encode())
         return
     made = linux.pairs(500, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)])
     for pair in made:

@@ -1,5 +1,6 @@
 """The established hash: what a segment costs when each bucket holds many sockets."""
 
+import json
 import random
 import resource
 import socket
@@ -69,7 +70,7 @@ def hold_and_trip(pipe, buckets):
     try:
         within(buckets)
     except linux.Cannot as why:
-        pipe.send(f'"{why}"'.encode())
+        pipe.send(json.dumps(str(why)).encode())
         return
     made = linux.pairs(PAIRS, [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)], sources=4)
     for pair in made:

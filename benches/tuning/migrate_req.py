@@ -33,7 +33,7 @@ def measure(throng):
         linux.table(f"throng, 3 shards of {SHARD} places (connections_max {3 * SHARD}), {BURST} connects while it "
                     "is stopped (SIGSTOP), then it goes on", ["tcp_migrate_req", "upgraded", "reset or refused", "no answer in 4 s",
                     "TCPMigrateReqSuccess", "TCPMigrateReqFailure"], served,
-                    "A shard that is full closes its listener; the kernel's hash fills one before the others."),
+                    "A shard that is full suspends its listener; the kernel's hash fills one before the others."),
     ]
 
 
