@@ -8,6 +8,7 @@ mod api;
 pub mod capacity;
 pub mod config;
 mod crew;
+pub mod dashboard;
 pub mod data_dir;
 mod failure;
 mod keeper;

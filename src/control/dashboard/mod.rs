@@ -1,0 +1,5 @@
+//! The dashboard: what an operator watches while the server works.
+
+pub mod snapshot;
+
+pub use snapshot::Snapshot;
