@@ -93,7 +93,7 @@ fn a_member_that_never_reads_is_closed_and_the_room_misses_nothing() {
         }
     }
     let metrics = server.metrics();
-    assert_eq!((metrics.get("throng_slow_closes_total"), metrics.closes(3008)), (1, 1));
+    assert_eq!((metrics.slow_closes("backlog"), metrics.closes(3008)), (1, 1));
     // It reads at last, in time: whole frames without a gap, and why there are no more.
     let heard = read_to_the_close(&mut deaf, 0, 3008);
     assert!((1..100).contains(&heard), "{heard} messages");
@@ -107,7 +107,7 @@ fn a_closed_member_that_never_reads_again_is_gone_after_the_close_timeout() {
     let server = Server::start(&format!("{SMALL}limits.close_timeout_ms = 200\n"));
     let _deaf = deaf_member(&server, "room");
     let mut publisher = server.client();
-    let is_closed = || server.metric("throng_slow_closes_total") == 1;
+    let is_closed = || server.metrics().slow_closes("backlog") == 1;
     publish_until(&mut publisher, "room", 0, is_closed);
     server.wait_for("only the publisher left, and nothing waiting", |metrics| {
         metrics.sum("throng_connections") == 1 && metrics.sum("throng_backlog_bytes") == 0
@@ -134,7 +134,7 @@ fn a_member_that_reads_late_but_in_time_misses_nothing() {
         server.wait_for("nothing waiting", |metrics| metrics.sum("throng_backlog_bytes") == 0);
         published = publish_until(&mut publisher, "room", published, waits);
     }
-    assert_eq!(server.metric("throng_slow_closes_total"), 0);
+    assert_eq!(server.metrics().closes(3008), 0);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn all_backlogs_together_are_bounded() {
     hearing.subscribe("room");
     let mut publisher = server.client();
     let mut heard = 0;
-    while server.metric("throng_slow_closes_total") == 0 {
+    while server.metrics().closes(3008) == 0 {
         publisher.publish("room", payload(heard));
         assert_eq!(hearing.next_data("room"), payload(heard));
         heard += 1;
@@ -155,12 +155,37 @@ fn all_backlogs_together_are_bounded() {
         assert!(heard < 1_000, "1,000 messages were not enough");
     }
     let metrics = server.metrics();
-    let closed = metrics.get("throng_slow_closes_total");
+    let closed = metrics.slow_closes("budget");
+    assert_eq!(closed, metrics.closes(3008));
     assert!(closed < 10, "{closed} were closed where some would have done");
     drop(deaf);
     server.wait_for("nothing waiting", |metrics| metrics.sum("throng_backlog_bytes") == 0);
     publisher.publish("room", json!("go on"));
     assert_eq!(hearing.next_data("room"), "go on");
+}
+
+#[test]
+fn the_one_for_whom_most_waits_goes_when_all_together_are_too_much() {
+    // One may have nearly as much as all.
+    let bounds = SMALL.replace("backlog_bytes_max = 65536", "backlog_bytes_max = 240000");
+    let server = Server::start(&bounds);
+    let mut worst = deaf_member(&server, "worst");
+    let mut publisher = server.client();
+    let waits = || server.metrics().sum("throng_backlog_bytes");
+    publish_until(&mut publisher, "worst", 0, || waits() > 150_000);
+    // Less than the rest waits for each of the others when that is used up, whoever came last.
+    let mut others = [deaf_member(&server, "others"), deaf_member(&server, "others")];
+    let published = publish_until(&mut publisher, "others", 0, || server.metrics().closes(3008) > 0);
+    let metrics = server.metrics();
+    assert_eq!((metrics.slow_closes("budget"), metrics.slow_closes("backlog")), (1, 0));
+    read_to_the_close(&mut worst, 0, 3008);
+    for other in &mut others {
+        let mut heard = 0;
+        while heard < published {
+            let Some((1, frame)) = other.next_frame() else { panic!("a message was to come") };
+            heard += String::from_utf8(frame).unwrap().lines().count() as u64;
+        }
+    }
 }
 
 #[test]
@@ -174,7 +199,7 @@ fn a_backlog_without_progress_is_closed_with_3009() {
     publish_until(&mut publisher, "room", 0, || server.metrics().sum("throng_backlog_bytes") > 30_000);
     let metrics = server.wait_for("the close", |metrics| metrics.closes(3009) == 1);
     assert_eq!(metrics.get("throng_write_timeout_closes_total"), 1);
-    assert_eq!(metrics.get("throng_slow_closes_total"), 0);
+    assert_eq!(metrics.closes(3008), 0);
     read_to_the_close(&mut deaf, 0, 3009);
     deaf.send(close(3009));
     deaf.expect_end();
@@ -193,7 +218,7 @@ fn a_client_that_never_reads_its_replies_is_closed_within_its_bound() {
         let mut raw = Raw::over(narrow(&server));
         raw.connect();
         let before = memory_bytes(server.pid());
-        let closed = || server.metric("throng_slow_closes_total") == index as u64 + 1;
+        let closed = || server.metrics().slow_closes("backlog") == index as u64 + 1;
         let mut sent = 0;
         while !closed() {
             raw.send(flood);

@@ -19,7 +19,7 @@ pub type Key = u32;
 
 /// A connection for as long as it lives: its slab index and a number that no other connection
 /// of the shard had, so that what was meant for an ended connection reaches nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId {
     /// Index in the slab.
     pub key: Key,

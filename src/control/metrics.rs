@@ -71,7 +71,7 @@ const COUNTERS_BY_SHARD: [Exposed; 3] = [
 ];
 
 /// Counters that are sums over the shards.
-const COUNTERS: [Exposed; 13] = [
+const COUNTERS: [Exposed; 12] = [
     Exposed {
         name: "accept_failures",
         help: "Accepts that failed because descriptors or memory ran out",
@@ -107,12 +107,6 @@ const COUNTERS: [Exposed; 13] = [
         help: "Write calls made to deliver messages",
         unit: None,
         count: |stats| &stats.writes,
-    },
-    Exposed {
-        name: "slow_closes",
-        help: "Connections closed because their backlog, or the sum of all backlogs, was full",
-        unit: None,
-        count: |stats| &stats.slow_closes,
     },
     Exposed {
         name: "slow_recoveries",
@@ -198,6 +192,14 @@ impl Collector for Shards {
         )?;
         self.by_label(
             &mut encoder,
+            "slow_closes",
+            "Connections closed with 3008 as too slow: their own backlog was full, the sum of all was full and \
+             theirs the largest (budget), or they fell behind again and again (behind)",
+            "reason",
+            |stats| stats.slow_closes.iter().collect(),
+        )?;
+        self.by_label(
+            &mut encoder,
             "closes",
             "WebSockets that ended, by close code; 1005 is a close frame without a code, 1006 an end \
              without a close frame, 0 any code that is not listed",
@@ -279,7 +281,7 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     use super::*;
-    use crate::shard::CLOSE_CODES;
+    use crate::shard::{CLOSE_CODES, SlowReason};
     use crate::wire::Refusal;
 
     /// A page of metrics, read back: each sample by its name with labels.
@@ -335,25 +337,26 @@ mod tests {
             ("messages_in", 1010.0),
             ("deliveries", 1111.0),
             ("writes", 1212.0),
-            ("slow_closes", 1313.0),
-            ("slow_recoveries", 1414.0),
-            ("write_timeout_closes", 1515.0),
-            ("publishes_refused", 1616.0),
-            ("publishes_limited", 1717.0),
-            ("subscribes_limited", 1818.0),
-            ("feed_switches", 1919.0),
+            ("slow_recoveries", 1313.0),
+            ("write_timeout_closes", 1414.0),
+            ("publishes_refused", 1515.0),
+            ("publishes_limited", 1616.0),
+            ("subscribes_limited", 1717.0),
+            ("feed_switches", 1818.0),
         ] {
             assert_eq!(samples[&format!("throng_{name}_total")], sum, "{name}");
         }
     }
 
     #[test]
-    fn every_close_code_and_refusal_has_a_line_and_events_are_counted_on_theirs() {
+    fn every_close_code_refusal_and_slow_close_has_a_line_and_events_are_counted_on_theirs() {
         let [one, two] = [Stats::default(), Stats::default()];
         one.closes.count(3008);
         two.closes.count(3008);
         two.closes.count(1000);
         two.refusals.count(Refusal::Origin);
+        one.slow_closes.count(SlowReason::Budget);
+        two.slow_closes.count(SlowReason::Budget);
         let samples = scrape(vec![one, two]);
         let of = |family: &str| samples.keys().filter(|name| name.starts_with(family)).count();
         assert_eq!(of("throng_closes_total{code="), CLOSE_CODES.len());
@@ -361,6 +364,8 @@ mod tests {
         assert_eq!(samples["throng_closes_total{code=\"3008\"}"], 2.0);
         assert_eq!(samples["throng_closes_total{code=\"1000\"}"], 1.0);
         assert_eq!(samples["throng_closes_total{code=\"1001\"}"], 0.0);
+        assert_eq!(samples["throng_slow_closes_total{reason=\"budget\"}"], 2.0);
+        assert_eq!(samples["throng_slow_closes_total{reason=\"behind\"}"], 0.0);
         let refused = |refusal: Refusal| {
             samples[&format!("throng_upgrades_refused_total{{reason=\"{}\"}}", refusal.label())]
         };

@@ -52,7 +52,7 @@ pub use io::{Conn, Io};
 pub use output::FrameId;
 pub use service::Service;
 pub use settings::Settings;
-pub use stats::{CLOSE_CODES, Counter, Stats};
+pub use stats::{CLOSE_CODES, Counter, SlowReason, Stats};
 
 /// Token of the inbox's waker; no connection and no listener has it.
 const WAKER: Token = Token(usize::MAX);

@@ -4,11 +4,11 @@
 //! turn: there the service is asked first what a connection can do without. Within a turn, where
 //! the service is at work, the sum is kept as well, and one connection may have twice its bound.
 
-use std::collections::HashSet;
+use std::collections::{BinaryHeap, HashSet};
 
 use crate::conn::{CloseReason, ConnectionId, Key, NO_OUTPUT, Phase};
 use crate::protocol::code::Disconnect;
-use crate::shard::{Io, Service, Shard};
+use crate::shard::{Io, Service, Shard, SlowReason};
 
 impl<P> Io<P> {
     /// Whether something waits for connection `key` to read.
@@ -71,15 +71,14 @@ impl<P> Io<P> {
         next
     }
 
-    /// The next connection for which more waits than may, or which has most while all together are
-    /// too much.
-    fn next_overfull(&mut self) -> Option<Key> {
+    /// The next connection for which more waits than may.
+    fn next_overfull(&mut self) -> Option<ConnectionId> {
         while let Some(id) = self.overfull.pop() {
             if self.waiting_for(id) > self.settings.backlog_bytes_max && self.is_open(id.key) {
-                return Some(id.key);
+                return Some(id);
             }
         }
-        if self.is_too_much() { self.slowest() } else { None }
+        None
     }
 
     /// What waits for connection `id`, in bytes that it costs; 0 once it is gone.
@@ -101,39 +100,36 @@ impl<P> Io<P> {
         overfull.retain(|id| {
             let goes = self.waiting_for(*id) > far_over;
             if goes {
-                self.close_slow(id.key);
+                self.close_slow(id.key, SlowReason::Backlog);
             }
             !goes
         });
         overfull.append(&mut self.overfull);
         self.overfull = overfull;
-        while self.is_too_much()
-            && let Some(key) = self.slowest()
-        {
-            self.close_slow(key);
+        if self.is_too_much() {
+            let mut worst = self.worst_first();
+            while self.is_too_much()
+                && let Some((_, id)) = worst.pop()
+            {
+                self.close_slow(id.key, SlowReason::Budget);
+            }
         }
     }
 
     /// Ends a connection for which more waits than may: with 3008, or at once if it had ended already.
-    fn close_slow(&mut self, key: Key) {
+    fn close_slow(&mut self, key: Key, reason: SlowReason) {
         if self.is_open(key) {
-            self.stats.slow_closes.add(1);
+            self.stats.slow_closes.count(reason);
             self.close(key, CloseReason::Disconnect(Disconnect::Slow));
         } else {
             self.fail(key);
         }
     }
 
-    /// The connection with the largest backlog, an ending one among them: it goes first when all
-    /// together are too much.
-    fn slowest(&self) -> Option<Key> {
-        let held = |id: &ConnectionId| {
-            let connection = self.connections.get(id.key as usize)?;
-            let is_there = connection.generation == id.generation && connection.phase != Phase::Dead;
-            let backlog = connection.backlog.as_ref().filter(|_| is_there)?;
-            Some((backlog.held_bytes(), id.key))
-        };
-        self.backlogged.iter().filter_map(held).max().map(|(_, key)| key)
+    /// The connections with a backlog, ending ones among them, by its size: the largest goes first when
+    /// all together are too much.
+    fn worst_first(&self) -> BinaryHeap<(usize, ConnectionId)> {
+        self.backlogged.iter().map(|id| (self.waiting_for(*id), *id)).filter(|(held, _)| *held > 0).collect()
     }
 
     /// Closes connections whose backlog made no progress within the write timeout.
@@ -183,18 +179,31 @@ impl<S: Service> Shard<S> {
         }
     }
 
-    /// Has those for whom too much waits do with less, if the service can, else without us.
+    /// Has those for whom too much waits do with less, if the service can, else without us. Then the same
+    /// with those for whom most waits, while all together are too much.
     pub(super) fn shed(&mut self) {
-        while let Some(key) = self.io.next_overfull() {
-            let id = self.io.id(key);
-            let before = self.io.waiting_for(id);
-            if self.io.is_open(key) {
-                self.service.overfull(&mut self.io, key);
+        while let Some(id) = self.io.next_overfull() {
+            self.relieve(id, SlowReason::Backlog);
+        }
+        if self.io.is_too_much() {
+            let mut worst = self.io.worst_first();
+            while self.io.is_too_much()
+                && let Some((_, id)) = worst.pop()
+            {
+                self.relieve(id, SlowReason::Budget);
             }
-            let after = self.io.waiting_for(id);
-            if after == before || after > self.io.settings.backlog_bytes_max {
-                self.io.close_slow(key);
-            }
+        }
+    }
+
+    /// Has `id` do with less, or closes it.
+    fn relieve(&mut self, id: ConnectionId, reason: SlowReason) {
+        let before = self.io.waiting_for(id);
+        if self.io.is_open(id.key) {
+            self.service.overfull(&mut self.io, id.key);
+        }
+        let after = self.io.waiting_for(id);
+        if after == before || after > self.io.settings.backlog_bytes_max {
+            self.io.close_slow(id.key, reason);
         }
     }
 }

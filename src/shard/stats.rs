@@ -81,6 +81,47 @@ impl Refusals {
     }
 }
 
+/// Why a connection is closed as too slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowReason {
+    /// More waited for it than may wait for one.
+    Backlog,
+    /// More waited for all of the shard than may, and most of that for it.
+    Budget,
+    /// It fell behind again and again, and could not keep up with its rooms (`rooms::trailing`).
+    Behind,
+}
+
+impl SlowReason {
+    /// Every reason, in the order of `SlowCloses`.
+    const ALL: [SlowReason; 3] = [SlowReason::Backlog, SlowReason::Budget, SlowReason::Behind];
+
+    /// The reason's name in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            SlowReason::Backlog => "backlog",
+            SlowReason::Budget => "budget",
+            SlowReason::Behind => "behind",
+        }
+    }
+}
+
+/// Connections closed as too slow by reason, in the order of `SlowReason::ALL`.
+#[derive(Debug, Default)]
+pub struct SlowCloses([Counter; SlowReason::ALL.len()]);
+
+impl SlowCloses {
+    /// Counts one closed connection.
+    pub fn count(&self, reason: SlowReason) {
+        self.0[reason as usize].add(1);
+    }
+
+    /// Every reason's label with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        SlowReason::ALL.iter().zip(&self.0).map(|(reason, counter)| (reason.label(), counter.get()))
+    }
+}
+
 /// Everything one shard counts.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -100,8 +141,8 @@ pub struct Stats {
     pub upgrades_abandoned: Counter,
     /// WebSocket connections that ended, by close code.
     pub closes: Closes,
-    /// Connections closed as too slow: their backlog, or the shard's share of the sum, was full.
-    pub slow_closes: Counter,
+    /// Connections closed as too slow, by reason.
+    pub slow_closes: SlowCloses,
     /// Times that what waited for a member was dropped, for it to get that from the history.
     pub slow_recoveries: Counter,
     /// Connections closed because their backlog made no progress within the write timeout.
@@ -157,6 +198,16 @@ mod tests {
         ];
         all.into_iter().for_each(|refusal| refusals.count(refusal));
         assert!(refusals.iter().all(|(_, count)| count == 1));
+    }
+
+    #[test]
+    fn every_reason_for_a_slow_close_is_counted_under_its_label() {
+        let closes = SlowCloses::default();
+        for (index, reason) in SlowReason::ALL.into_iter().enumerate() {
+            (0..=index).for_each(|_| closes.count(reason));
+        }
+        let counted: Vec<_> = closes.iter().collect();
+        assert_eq!(counted, [("backlog", 1), ("budget", 2), ("behind", 3)]);
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Metrics {
         self.by_shard(name).iter().sum()
     }
 
+    /// Connections closed as too slow for `reason`.
+    pub fn slow_closes(&self, reason: &str) -> u64 {
+        self.get(&format!("throng_slow_closes_total{{reason=\"{reason}\"}}"))
+    }
+
     /// WebSockets that ended with a close code.
     pub fn closes(&self, code: u16) -> u64 {
         self.get(&format!("throng_closes_total{{code=\"{code}\"}}"))
