@@ -9,6 +9,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,12 +18,15 @@ use std::task::Poll;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use super::access::{self, Access};
 use super::api::{self, Api};
+use super::drain::{self, Drain};
 use super::metrics;
 use super::store_metrics::StoreCollector;
 use crate::shard::Stats;
@@ -70,21 +74,31 @@ pub struct AdminState {
     health: Arc<Health>,
     registry: Arc<Registry>,
     api: Arc<Api>,
+    drain: Arc<Drain>,
+    access: Arc<Access>,
 }
 
 impl AdminState {
     /// Answers from `health`, from `stats`, one of each shard in the order of their numbers, from what
-    /// the durable store counts, and from `api`.
+    /// the durable store counts, and from `api`; `drain` is steered by whom `access` lets.
     pub(super) fn new(
         health: Arc<Health>,
         stats: Arc<[Arc<Stats>]>,
         store: StoreCollector,
         api: Api,
+        drain: Arc<Drain>,
+        access: Access,
     ) -> AdminState {
         let mut registry = metrics::registry(stats);
         registry.register_collector(Box::new(store));
         api.register(&mut registry);
-        AdminState { health, registry: Arc::new(registry), api: Arc::new(api) }
+        AdminState {
+            health,
+            registry: Arc::new(registry),
+            api: Arc::new(api),
+            drain,
+            access: Arc::new(access),
+        }
     }
 }
 
@@ -100,7 +114,8 @@ pub async fn serve(
     state: AdminState,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let mut server = pin!(axum::serve(listener, router(state)).into_future());
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = pin!(axum::serve(listener, service).into_future());
     let mut shutdown = pin!(shutdown);
     poll_fn(|context| match shutdown.as_mut().poll(context) {
         Poll::Ready(()) => Poll::Ready(Ok(())),
@@ -111,6 +126,8 @@ pub async fn serve(
 
 fn router(state: AdminState) -> Router {
     let api = api::router(Arc::clone(&state.api));
+    let guard = from_fn_with_state(Arc::clone(&state.access), access::guard);
+    let guarded = drain::router(Arc::clone(&state.drain)).route_layer(guard);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -118,6 +135,7 @@ fn router(state: AdminState) -> Router {
         .fallback(async || (StatusCode::NOT_FOUND, HINT))
         .with_state(state)
         .merge(api)
+        .merge(guarded)
 }
 
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
@@ -181,7 +199,7 @@ mod tests {
         let shared = Arc::new(Shared::new(rooms::Settings::default(), 0).unwrap());
         let gateway = Gateway::new(shared, Links::of_no_shard(Arc::new([])), committer::channel(1).0);
         let api = Api::new(&Config::default(), gateway, Arc::clone(&stats));
-        AdminState::new(health, stats, store, api)
+        AdminState::new(health, stats, store, api, Arc::default(), Access::new(&Default::default()))
     }
 
     fn assert_answer(response: &str, status: &str, body: &str) {

@@ -3,6 +3,7 @@
 //! It runs on ordinary threads that may block, allocate and log. It reaches the data plane
 //! through the shards' inboxes and reads what they count (`shard::Stats`), and in no other way.
 
+mod access;
 pub mod admin;
 mod api;
 pub mod capacity;
@@ -10,6 +11,7 @@ pub mod config;
 mod crew;
 pub mod dashboard;
 pub mod data_dir;
+mod drain;
 mod failure;
 mod keeper;
 pub mod metrics;

@@ -17,11 +17,13 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::access::Access;
 use super::admin::{self, AdminState, Health, Phase};
 use super::api::Api;
 use super::config::Config;
 use super::crew::Crew;
 use super::data_dir::DataDir;
+use super::drain::Drain;
 use super::failure::{Failure, cannot_listen, failure};
 use super::keeper::{self, Keeper};
 use super::store_metrics::StoreCollector;
@@ -93,7 +95,10 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         let admin_address = admin.local_addr().map_err(failure)?;
         let counts = StoreCollector { stats: keeper.stats(), gauge: keeper.gauge() };
         let api = Api::new(&config, gateway, Arc::clone(&stats));
-        let state = AdminState::new(Arc::clone(&health), Arc::clone(&stats), counts, api);
+        let access = Access::new(&config.http_api);
+        let drain = Arc::new(Drain::default());
+        let state =
+            AdminState::new(Arc::clone(&health), Arc::clone(&stats), counts, api, Arc::clone(&drain), access);
         let timeout_ms = u64::from(config.store.commit_timeout_ms);
         let watching = tokio::spawn(keeper::watch(keeper.gauge(), Arc::clone(&crew.inboxes), timeout_ms));
         let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));

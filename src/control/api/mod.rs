@@ -44,6 +44,7 @@ use super::config::{Config, ErrorMode};
 use crate::protocol::ErrorCode;
 use crate::rooms::{Gateway, Tell};
 use crate::shard::Stats;
+pub(super) use access::has_key;
 use answer::{Answer, answer};
 use fields::or_default;
 use method::Entry;
@@ -236,7 +237,7 @@ async fn admit(api: &Api, request: Request) -> Result<body::Bytes, Refused> {
             let text = "a page must not call an API that asks for no key (http_api.insecure = true)\n";
             return Err(Refused::of(StatusCode::FORBIDDEN, text));
         }
-    } else if !access::has_key(&request, &api.key) {
+    } else if !has_key(request.headers(), request.uri(), &api.key) {
         return Err(Refused::of(StatusCode::UNAUTHORIZED, ""));
     }
     read(request.into_body(), BODY_BYTES + api.message_bytes_max).await
