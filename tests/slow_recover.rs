@@ -20,6 +20,9 @@ const CONFIG: &str = "socket.send_buffer_bytes = 4096\n\
     allow_recovery = true\nslow = 'recover'\npresence = true\n\
     [[channel.namespaces]]\nname = 'plain'\n";
 
+/// Connections that were closed because they fell behind again and again.
+const BEHIND: &str = "throng_slow_closes_total{reason=\"behind\"}";
+
 /// A client whose receive buffer is as small as Linux makes it, and that reads when it is told to.
 struct Reader {
     raw: Raw,
@@ -81,6 +84,17 @@ impl Reader {
             }
         }
         others
+    }
+
+    /// Reads until it is closed, with `code`.
+    fn read_to_the_close(&mut self, code: u16) {
+        loop {
+            match self.raw.next_frame() {
+                Some((1, _)) => {}
+                Some((8, payload)) => return assert_eq!(payload[..2], code.to_be_bytes()),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
 
@@ -192,6 +206,59 @@ fn a_member_that_trails_by_more_than_is_kept_begins_anew() {
     };
     assert_eq!(ended["push"]["unsubscribe"]["code"], 2500);
     assert_eq!(ended["push"]["channel"], "kept:room");
+}
+
+#[test]
+fn a_member_that_falls_behind_again_and_again_goes_in_the_end() {
+    let server = Server::start(&format!("client.slow_recoveries_max = 3\n{CONFIG}"));
+    let mut slow = Reader::connect(&server);
+    let mut spared = server.client();
+    slow.subscribe("kept:room");
+    spared.subscribe("kept:other");
+    let mut publisher = server.client();
+    let mut next = 1;
+    for time in 1..=3 {
+        next = publish_until(&server, &mut publisher, next, "throng_slow_recoveries_total", time);
+        assert!(slow.read_until("kept:room", next - 1).is_empty());
+        // What comes behind what it has read, it gets as it comes.
+        server.wait_for("nothing waiting", |metrics| metrics.sum("throng_backlog_bytes") == 0);
+    }
+    assert_eq!(server.metrics().closes(3008), 0);
+    publish_until(&server, &mut publisher, next, BEHIND, 1);
+    let metrics = server.metrics();
+    assert_eq!((metrics.closes(3008), metrics.slow_closes("backlog")), (1, 0));
+    slow.read_to_the_close(3008);
+    publisher.publish("kept:other", json!("go on"));
+    assert_eq!(spared.next_data("kept:other"), "go on");
+}
+
+#[test]
+fn a_member_that_subscribes_anew_again_and_again_goes_in_the_end() {
+    let config = CONFIG.replace("history_size = 1000", "history_size = 3");
+    let server = Server::start(&format!("client.slow_recoveries_max = 5\n{config}"));
+    let mut slow = Reader::connect(&server);
+    slow.subscribe("kept:room");
+    let mut publisher = server.client();
+    let mut next = 1;
+    for time in 1..=3 {
+        next = publish_until(&server, &mut publisher, next, "throng_slow_recoveries_total", time);
+        // More than is kept.
+        (next..next + 5).for_each(|number| publish(&mut publisher, number));
+        next += 5;
+        if time == 3 {
+            break;
+        }
+        // As an SDK does it: it subscribes again as soon as it is told to, and goes on from what it is told.
+        while !slow.read().iter().any(|message| message["push"]["unsubscribe"]["code"] == 2500) {}
+        let subscribe = json!({ "channel": "kept:room", "recoverable": true, "recover": true, "offset": 1 });
+        slow.send(&json!({ "id": 9, "subscribe": subscribe }));
+        let reply = slow.read().swap_remove(0);
+        assert_eq!(reply["subscribe"]["recovered"], Value::Null, "{reply}");
+    }
+    // It fell behind three times, and the third time that it would be told is the sixth.
+    slow.read_to_the_close(3008);
+    let metrics = server.metrics();
+    assert_eq!((metrics.closes(3008), metrics.get(BEHIND)), (1, 1));
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Rooms {
             }
         }
         for key in behind {
-            self.trail(io, key, index, *first - 1);
+            self.miss_beat(io, key, index, *first - 1);
         }
         io.flush_if_large();
     }

@@ -17,6 +17,7 @@ mod comings;
 mod connect;
 mod connecting;
 mod event;
+mod falls;
 mod fanout;
 mod feed;
 mod gateway;
@@ -319,7 +320,7 @@ impl Service for Rooms {
         self.beat(io);
         self.tell_comings(io);
         self.send_signals(io);
-        self.retry_trails(io);
+        self.ask_due(io);
         let beats = self.beats.iter().map(|(_, at_ms)| *at_ms);
         let next_ms = beats.chain(self.comings.due_ms()).chain(self.signals.due_ms()).min();
         if let Some(next_ms) = next_ms {

@@ -32,6 +32,9 @@ pub struct Settings {
     pub publishes_per_second: u32,
     /// Subscribe commands a second, likewise.
     pub subscribes_per_second: u32,
+    /// Times that one connection may fall behind, one soon after the other, and get what it missed from the
+    /// history; then 3008. 0 is no limit.
+    pub slow_recoveries_max: u32,
     /// Longest answer to one command, in bytes: what a connection can take at once.
     pub answer_bytes_max: usize,
     /// Most publications that one answer to a history request holds. At least 1.
@@ -67,6 +70,7 @@ impl Default for Settings {
             user_connection_limit: 0,
             publishes_per_second: 0,
             subscribes_per_second: 0,
+            slow_recoveries_max: 10,
             answer_bytes_max: limits::ANSWER_BYTES_MAX,
             history_max_publication_limit: 300,
             recovery_max_publication_limit: 300,

@@ -388,6 +388,7 @@ impl Rooms {
             self.send_batch_of(io, room.id);
         }
         self.trailing.leave(key, index);
+        self.may_be_live(io, key);
         let (moved, closed) = self.members.remove(index, subscription.place);
         if let Some(moved) = moved {
             io.peer(moved.key()).moved(index, subscription.place);

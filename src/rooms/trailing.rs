@@ -10,19 +10,24 @@
 //! stream had got, and before everything else; so a member whose last part ends at the stream's end goes
 //! on with what comes next.
 //!
+//! Who falls behind again soon after it had caught up waits before it reads, longer each time, and
+//! is closed with 3008 in the end (`falls`). It may as well have been told to subscribe anew in between.
+//!
 //! What a sender excluded from itself comes back to it this way, as it does by recovery; what was
 //! published without history does not come.
 //!
 //! Invariant: a member has `trails` exactly while it has a `Trail`.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
-use crate::conn::{ConnectionId, Key, Mark};
+use crate::conn::{CloseReason, ConnectionId, Key, Mark};
 use crate::hub::{RoomId, RoomIndex, Slow};
-use crate::protocol::ErrorCode;
+use crate::protocol::{Disconnect, ErrorCode};
+use crate::rooms::falls::Falls;
 use crate::rooms::pending::What;
 use crate::rooms::{Peer, Reply, Rooms, TEXT};
-use crate::shard::Io;
+use crate::shard::{Io, SlowReason};
 use crate::store::{Ask, Request};
 
 /// Most publications in one part.
@@ -50,8 +55,9 @@ pub(super) struct Trailing {
     next_number: u64,
     /// Where members began that had something waiting then, which may be of an earlier membership.
     joined_at: HashMap<Key, Vec<(RoomIndex, u64)>>,
-    /// Who asks again, and when.
-    retries: VecDeque<(u64, ConnectionId)>,
+    /// Who asks, again or after a wait, and when.
+    later: BinaryHeap<Reverse<(u64, ConnectionId)>>,
+    falls: Falls,
 }
 
 impl Trailing {
@@ -89,19 +95,23 @@ impl Trailing {
     pub(super) fn end(&mut self, key: Key) {
         self.of.remove(&key);
         self.joined_at.remove(&key);
+        self.falls.end(key);
     }
 
     /// Gives back memory.
     pub(super) fn shrink(&mut self) {
         self.of.shrink_to_fit();
         self.joined_at.shrink_to_fit();
-        self.retries.shrink_to_fit();
+        self.later.shrink_to_fit();
+        self.falls.shrink();
     }
 }
 
 impl Rooms {
     /// Has a client for whom too much waits do without what it can get from the history.
     pub(super) fn relieve(&mut self, io: &mut Io<Peer>, key: Key) {
+        let has_trails = self.trailing.of.contains_key(&key);
+        let mut fell = false;
         for of in io.marked_waiting(key) {
             let index = self.members.index_of(RoomId(of));
             let place = index.and_then(|index| Some((index, io.peer(key).place_in(index)?)));
@@ -119,11 +129,48 @@ impl Rooms {
                 && member.recovers()
                 && let Some(first) = io.drop_waiting(key, of)
             {
+                // One that trails some rooms may come to trail its others too, which is no new fall.
+                fell |= !has_trails || member.trails();
                 // Some of it may be of an earlier membership.
                 let joined = self.trailing.joined_at.get(&key).into_iter().flatten();
                 let joined_at = joined.filter(|(room, _)| *room == index).map(|(_, at)| *at).max();
                 self.trail(io, key, index, joined_at.unwrap_or(0).max(first - 1));
             }
+        }
+        if fell {
+            self.fall(io, key);
+        }
+    }
+
+    /// Takes note that `key` fell behind: it waits before it reads the history, or is closed if it fell
+    /// too often. `false` if it is closed.
+    fn fall(&mut self, io: &mut Io<Peer>, key: Key) -> bool {
+        let times = self.trailing.falls.fall(key, io.now_ms());
+        let times_max = self.shared.settings.slow_recoveries_max;
+        let stays = times_max == 0 || times <= times_max;
+        if stays {
+            self.ask_later(io, key, self.trailing.falls.reads_at_ms(key));
+        } else {
+            io.stats().slow_closes.count(SlowReason::Behind);
+            io.close(key, CloseReason::Disconnect(Disconnect::Slow));
+        }
+        stays
+    }
+
+    /// A member that had not taken the last beat of the room at `index` gets this one, and what comes, from the
+    /// history: everything behind `at`.
+    pub(super) fn miss_beat(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex, at: u64) {
+        self.trail(io, key, index, at);
+        self.trailing.falls.miss(key, io.now_ms());
+        self.ask_later(io, key, self.trailing.falls.reads_at_ms(key));
+    }
+
+    /// `key` may have come to the end of the last of the rooms that it trailed.
+    pub(super) fn may_be_live(&mut self, io: &mut Io<Peer>, key: Key) {
+        if !self.trailing.of.contains_key(&key)
+            && let Some(at_ms) = self.trailing.falls.caught_up(key, io.now_ms())
+        {
+            io.wake_by(at_ms);
         }
     }
 
@@ -149,7 +196,7 @@ impl Rooms {
     pub(super) fn catch_up(&mut self, io: &mut Io<Peer>, key: Key) {
         self.trailing.joined_at.remove(&key);
         let Some(trails) = self.trailing.of.get_mut(&key) else { return };
-        if trails.iter().any(|trail| trail.is_asked) {
+        if trails.iter().any(|trail| trail.is_asked) || self.trailing.falls.reads_at_ms(key) > io.now_ms() {
             return;
         }
         // The one that has waited longest: the last that got a part goes behind the others.
@@ -170,20 +217,29 @@ impl Rooms {
     fn retry_later(&mut self, io: &mut Io<Peer>, key: Key, index: RoomIndex) {
         if let Some(trail) = self.trailing.find(key, index) {
             trail.is_asked = false;
-            let due_ms = io.now_ms() + RETRY_MS;
-            self.trailing.retries.push_back((due_ms, io.id(key)));
-            io.wake_by(due_ms);
+            self.ask_later(io, key, io.now_ms() + RETRY_MS);
         }
     }
 
-    /// Asks again what is due.
-    pub(super) fn retry_trails(&mut self, io: &mut Io<Peer>) {
+    /// Has `key` ask for what it gets next at `at_ms`, if that is not now.
+    fn ask_later(&mut self, io: &mut Io<Peer>, key: Key, at_ms: u64) {
+        if at_ms > io.now_ms() {
+            self.trailing.later.push(Reverse((at_ms, io.id(key))));
+            io.wake_by(at_ms);
+        }
+    }
+
+    /// Asks what is due, and forgives those who have kept up for a while.
+    pub(super) fn ask_due(&mut self, io: &mut Io<Peer>) {
         let now_ms = io.now_ms();
-        while let Some((due_ms, connection)) = self.trailing.retries.front().copied() {
-            if due_ms > now_ms {
-                return io.wake_by(due_ms);
+        if let Some(at_ms) = self.trailing.falls.forgive(now_ms) {
+            io.wake_by(at_ms);
+        }
+        while let Some(Reverse((at_ms, connection))) = self.trailing.later.peek().copied() {
+            if at_ms > now_ms {
+                return io.wake_by(at_ms);
             }
-            self.trailing.retries.pop_front();
+            self.trailing.later.pop();
             if io.peer_of(connection).is_some() {
                 io.tell_when_written(connection.key);
             }
@@ -207,8 +263,11 @@ impl Rooms {
             Ok(Reply::Missed(missed)) => missed,
             Err(ErrorCode::UnrecoverablePosition) => {
                 // Not all of it is kept any more.
-                self.begin_anew(io, key, index);
-                return io.tell_when_written(key);
+                if self.fall(io, key) {
+                    self.begin_anew(io, key, index);
+                    io.tell_when_written(key);
+                }
+                return;
             }
             // The committer has too much to do, or its disk hangs.
             Ok(_) | Err(_) => return self.retry_later(io, key, index),
@@ -229,6 +288,7 @@ impl Rooms {
             if let Some(place) = io.peer(key).place_in(index) {
                 self.members.set_trailing(index, place, false);
             }
+            self.may_be_live(io, key);
         }
         // For the next part of this room or of another.
         io.tell_when_written(key);

@@ -27,6 +27,8 @@ pub struct Client {
     pub publishes_per_second: u32,
     /// Subscribe commands a second that one connection may send; 0 is no limit.
     pub subscribes_per_second: u32,
+    /// Times that one connection may fall behind, one soon after the other; then 3008. 0 is no limit.
+    pub slow_recoveries_max: u32,
     /// A client without a token may connect as the anonymous user `""`.
     pub allow_anonymous_connect_without_token: bool,
     /// Most publications that one answer to a history request holds.
@@ -54,6 +56,7 @@ impl Default for Client {
             user_connection_limit: rooms.user_connection_limit,
             publishes_per_second: rooms.publishes_per_second,
             subscribes_per_second: rooms.subscribes_per_second,
+            slow_recoveries_max: rooms.slow_recoveries_max,
             allow_anonymous_connect_without_token: rooms.allow_anonymous_connect_without_token,
             history_max_publication_limit: rooms.history_max_publication_limit,
             recovery_max_publication_limit: rooms.recovery_max_publication_limit,

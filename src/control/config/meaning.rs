@@ -58,6 +58,7 @@ impl Config {
             user_connection_limit: client.user_connection_limit,
             publishes_per_second: client.publishes_per_second,
             subscribes_per_second: client.subscribes_per_second,
+            slow_recoveries_max: client.slow_recoveries_max,
             answer_bytes_max: crate::limits::ANSWER_BYTES_MAX.min(self.limits.backlog_bytes_max / 2),
             history_max_publication_limit: client.history_max_publication_limit,
             recovery_max_publication_limit: client.recovery_max_publication_limit,
@@ -187,7 +188,8 @@ mod tests {
         let config = parse(
             "[client]\nping_interval_ms = 11\npong_timeout_ms = 2\nstale_close_delay_ms = 3\n\
              expired_close_delay_ms = 4\nexpired_sub_close_delay_ms = 5\nchannel_limit = 6\n\
-             user_connection_limit = 7\npublishes_per_second = 11\nsubscribes_per_second = 12\nallow_anonymous_connect_without_token = true\n\
+             user_connection_limit = 7\npublishes_per_second = 11\nsubscribes_per_second = 12\nslow_recoveries_max = 13\n\
+             allow_anonymous_connect_without_token = true\n\
              history_max_publication_limit = 9\nrecovery_max_publication_limit = 10\n\
              [client.subscribe_to_user_personal_channel]\nenabled = true\npersonal_channel_namespace = 'chat'\n\
              [client.token]\nhmac_secret_key = 'a'\nhmac_previous_secret_key = 'b'\naudience = 'c'\nissuer = 'd'\n\
@@ -209,8 +211,9 @@ mod tests {
             rooms.recovery_max_publication_limit as u32,
             rooms.publishes_per_second,
             rooms.subscribes_per_second,
+            rooms.slow_recoveries_max,
         ];
-        assert_eq!(numbers, [11, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(numbers, [11, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
         assert_eq!(rooms.personal_channel.as_deref(), Some("chat"));
         assert!(rooms.allow_anonymous_connect_without_token && rooms.without_namespace.presence);
         let token = rooms.token.unwrap();
