@@ -18,8 +18,9 @@ use crate::host::inherited::Inherited;
 /// Sockets that systemd hands over (systemd/throng.socket) replace the addresses for clients, and
 /// there are as many shards as sockets for one address.
 ///
-/// Once every shard listens, one line on stdout says so. SIGTERM or SIGINT closes the connections
-/// over `drain_ms` and exits 0; a second signal ends at once.
+/// Once every shard listens, one line on stdout says so. SIGTERM or SIGINT (`throng drain` too) has
+/// /readyz say 503, closes the connections over `drain_ms`, after `drain_grace_ms`, and exits 0; a second
+/// signal ends at once.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
@@ -48,6 +49,12 @@ pub(super) struct Args {
     /// Let all shards share one table of file descriptors, and so one RLIMIT_NOFILE
     #[arg(long)]
     shared_fd_table: bool,
+    /// Start beside other servers of this user on the same addresses, as for a deploy
+    ///
+    /// Give it an --admin and a --data of its own. New connections are spread over the shards of both
+    /// until `throng drain` ends the other one; rooms are of one process each
+    #[arg(long, verbatim_doc_comment)]
+    reuse_port: bool,
 }
 
 impl Args {
@@ -63,6 +70,7 @@ impl Args {
             shards: self.shards.map(|shards| shards as usize),
             pin_shards: self.pin_shards,
             shared_fd_table: self.shared_fd_table,
+            reuse_port: self.reuse_port,
         })?;
         match inherited {
             Some(inherited) => config.on_sockets(inherited.addresses(), inherited.shards()),

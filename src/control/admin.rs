@@ -35,7 +35,8 @@ use crate::shard::Stats;
 const HINT: &str = "not found; the admin listener has /healthz, /readyz, /metrics and the server API at /api, \
                     which /api/openapi.json describes\n";
 
-/// Where the server is in its life. It only moves forward.
+/// Where the server is in its life: starting, then ready, then draining, and ready again if the drain is
+/// taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Phase {
@@ -52,10 +53,17 @@ pub enum Phase {
 pub struct Health(AtomicU8);
 
 impl Health {
-    /// Moves on to `phase`. Going back is ignored: a start that completes after the signal to end
+    /// Moves on to `phase`. Going back is ignored: a start that completes after a drain has begun
     /// must not call the server ready again.
     pub fn enter(&self, phase: Phase) {
         self.0.fetch_max(phase as u8, Ordering::AcqRel);
+    }
+
+    /// A drain was taken back: ready again, and nothing if there was none.
+    pub(super) fn resume(&self) {
+        let (draining, ready) = (Phase::Draining as u8, Phase::Ready as u8);
+        // Only one who began a drain ends it, so whoever finds another phase has nothing to change.
+        let _ = self.0.compare_exchange(draining, ready, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// The phase now.
@@ -92,6 +100,7 @@ impl AdminState {
         let mut registry = metrics::registry(stats);
         registry.register_collector(Box::new(store));
         api.register(&mut registry);
+        registry.register_collector(Box::new(drain::Gauges(Arc::clone(&drain))));
         AdminState {
             health,
             registry: Arc::new(registry),
@@ -199,7 +208,8 @@ mod tests {
         let shared = Arc::new(Shared::new(rooms::Settings::default(), 0).unwrap());
         let gateway = Gateway::new(shared, Links::of_no_shard(Arc::new([])), committer::channel(1).0);
         let api = Api::new(&Config::default(), gateway, Arc::clone(&stats));
-        AdminState::new(health, stats, store, api, Arc::default(), Access::new(&Default::default()))
+        let drain = Drain::new(&Config::default(), Arc::clone(&health), Arc::clone(&stats));
+        AdminState::new(health, stats, store, api, Arc::new(drain), Access::new(&Default::default()))
     }
 
     fn assert_answer(response: &str, status: &str, body: &str) {
@@ -222,12 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_server_is_never_ready_again() {
+    fn a_draining_server_is_ready_again_only_if_the_drain_is_taken_back() {
         let health = Health::default();
+        health.resume();
         assert_eq!(health.phase(), Phase::Starting);
         health.enter(Phase::Draining);
         health.enter(Phase::Ready);
-        assert_eq!(health.phase(), Phase::Draining);
+        assert_eq!(health.phase(), Phase::Draining, "a start that completes late");
+        health.resume();
+        assert_eq!(health.phase(), Phase::Ready);
+        health.resume();
+        assert_eq!(health.phase(), Phase::Ready);
     }
 
     #[test]

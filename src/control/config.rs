@@ -77,8 +77,14 @@ pub struct Config {
     pub allowed_origins: Option<Vec<String>>,
     /// Everybody may do everything, without tokens; not given: see [`Config::is_insecure`].
     pub insecure: Option<bool>,
+    /// Other servers of this user may listen on the same addresses.
+    pub reuse_port: bool,
+    /// Time between saying that the server is not ready and the first close of a drain.
+    pub drain_grace_ms: u32,
     /// Time over which connections are closed when the server ends; 0 closes them at once.
     pub drain_ms: u32,
+    /// Most connections of the whole server that a drain closes in a second; 0 for no bound.
+    pub drain_rate_max: u32,
     /// Options of the listeners.
     pub socket: SocketOptions,
     /// Bounds of memory and time.
@@ -105,7 +111,10 @@ impl Default for Config {
             private_fd_tables: true,
             allowed_origins: None,
             insecure: None,
+            reuse_port: false,
+            drain_grace_ms: 0,
             drain_ms: 10_000,
+            drain_rate_max: 0,
             socket: SocketOptions::default(),
             limits: Limits::default(),
             client: Client::default(),

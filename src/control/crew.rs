@@ -19,7 +19,6 @@ use crate::host::inherited::{Copies, Inherited};
 use crate::host::listen::{self, Listeners};
 use crate::host::{descriptors, processors};
 use crate::rooms::{Event, Links, Rooms, Shared, Ticket};
-use crate::shard::message::Message;
 use crate::shard::{Seat, Shard, Stats};
 use crate::store::committer;
 
@@ -128,13 +127,14 @@ impl Crew {
     pub(super) fn open_doors(&mut self, config: &Config) -> Result<Vec<SocketAddr>, Failure> {
         let mut addresses = Vec::with_capacity(config.listen.len());
         let mut claims = Vec::new();
+        let claim = if config.reuse_port { listen::share } else { listen::claim };
         for wanted in &config.listen {
             if self.are_inherited {
                 addresses.push(*wanted);
                 continue;
             }
             let (address, claim) =
-                listen::claim(*wanted).map_err(|error| cannot_listen("clients", *wanted, &error))?;
+                claim(*wanted).map_err(|error| cannot_listen("clients", *wanted, &error))?;
             addresses.push(address);
             claims.push(claim);
         }
@@ -157,14 +157,6 @@ impl Crew {
             }
         }
         Failure("every shard ended unasked".to_owned())
-    }
-
-    /// Tells every shard to close its connections, spread over `over_ms`, and to end.
-    pub(super) fn drain(&self, over_ms: u64) {
-        for inbox in self.inboxes.iter() {
-            inbox.push(Message::Drain { over_ms }, 0);
-            inbox.wake();
-        }
     }
 
     /// Completes when every shard has ended.

@@ -21,10 +21,15 @@ pub(super) fn failure(what: impl fmt::Display) -> Failure {
 
 /// That `address` cannot be listened on for `what`, `admin` or `clients`, and what helps.
 pub(super) fn cannot_listen(what: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let beside = if what == "clients" {
+        ", or, if it is a throng of this user, start beside it with --reuse-port"
+    } else {
+        ""
+    };
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "another process listens there (`ss -ltnp 'sport = :{}'` names it, or no process if it is a throng, \
-             whose shards have descriptor tables of their own); stop it or choose another address",
+             whose shards have descriptor tables of their own); stop it or choose another address{beside}",
             address.port()
         ),
         io::ErrorKind::AddrNotAvailable => {

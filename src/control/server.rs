@@ -24,6 +24,7 @@ use super::config::Config;
 use super::crew::Crew;
 use super::data_dir::DataDir;
 use super::drain::Drain;
+use super::drain::course::End;
 use super::failure::{Failure, cannot_listen, failure};
 use super::keeper::{self, Keeper};
 use super::store_metrics::StoreCollector;
@@ -96,7 +97,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         let counts = StoreCollector { stats: keeper.stats(), gauge: keeper.gauge() };
         let api = Api::new(&config, gateway, Arc::clone(&stats));
         let access = Access::new(&config.http_api);
-        let drain = Arc::new(Drain::default());
+        let drain = Arc::new(Drain::new(&config, Arc::clone(&health), Arc::clone(&stats)));
         let state =
             AdminState::new(Arc::clone(&health), Arc::clone(&stats), counts, api, Arc::clone(&drain), access);
         let timeout_ms = u64::from(config.store.commit_timeout_ms);
@@ -109,17 +110,13 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         let roll = RollCall::new(Arc::clone(&crew.inboxes), Arc::clone(&stats));
         let supervising = tokio::spawn(supervisor::watch(roll));
 
-        tokio::select! {
-            _ = signals.next() => {}
-            error = crew.failed() => return Err(error),
-        }
-        health.enter(Phase::Draining);
-        tracing::info!(drain_ms = config.drain_ms, "draining; a second signal ends at once");
+        let close_timeout = Duration::from_millis(config.limits.close_timeout_ms.into());
+        let Some(ending) = until_drained(&drain, &mut crew, &mut signals, close_timeout).await? else {
+            return Ok(());
+        };
         // Shards end one by one now and answer no more.
         supervising.abort();
-        let drain_ms = u64::from(config.drain_ms) + u64::from(config.limits.close_timeout_ms);
-        let ending = Ending::begin(Duration::from_millis(drain_ms), Arc::clone(&stats));
-        crew.drain(config.drain_ms.into());
+        drain.dismiss(&crew.inboxes);
         tokio::select! {
             _ = signals.next() => {
                 tracing::warn!("second signal: ending without waiting for clients");
@@ -127,7 +124,6 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
             }
             result = crew.ended() => result?,
         }
-        serving.abort();
         watching.abort();
         tokio::select! {
             _ = signals.next() => {
@@ -135,12 +131,54 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
             }
             () = keeper.end() => {}
         }
+        drain.told().await;
+        serving.abort();
         ending.told().await;
         Ok(())
     });
     // Whoever waits aside, for a service manager that does not read, say, is not waited for.
     runtime.shutdown_background();
     result
+}
+
+/// Serves until a drain, whoever asks for it, has left nobody; `None` if a second signal ends it before.
+async fn until_drained(
+    drain: &Arc<Drain>,
+    crew: &mut Crew,
+    signals: &mut Signals,
+    close_timeout: Duration,
+) -> Result<Option<Ending>, Failure> {
+    let inboxes = Arc::clone(&crew.inboxes);
+    let begin_end = || {
+        let drain = Arc::clone(drain);
+        let stats = drain.stats();
+        Ending::begin(move || drain.left(), close_timeout, stats)
+    };
+    let mut ending = None;
+    loop {
+        let draining = async {
+            drain.begun().await;
+            drain.run(&inboxes).await
+        };
+        let mut draining = std::pin::pin!(draining);
+        let end = loop {
+            tokio::select! {
+                end = &mut draining => break end,
+                error = crew.failed() => return Err(error),
+                () = signals.next() => {
+                    if !drain.begin_for_good() {
+                        tracing::warn!("second signal: ending without waiting for clients");
+                        return Ok(None);
+                    }
+                    ending = Some(begin_end());
+                }
+            }
+        };
+        if end == End::Drained {
+            // Who asked for it over the admin listener could take it back until now.
+            return Ok(Some(ending.unwrap_or_else(begin_end)));
+        }
+    }
 }
 
 /// Writes the readiness line: the only line on stdout, for people and for programs that wait for it.

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::keeper::Inboxes;
 use crate::shard::Stats;
@@ -73,16 +73,21 @@ async fn tell_aside(states: Vec<NotifyState<'static>>, status: Option<String>) {
 pub(super) struct Ending(oneshot::Receiver<()>);
 
 impl Ending {
-    /// Tells that the end has begun, and asks for time until `drain` is over, again and again: the unit
-    /// may allow less than the configuration. What is asked for never shortens what the unit allows.
-    pub(super) fn begin(drain: Duration, stats: Arc<[Arc<Stats>]>) -> Self {
+    /// Tells that the end has begun, and asks for the time that is `left` until the last close, and that its
+    /// client has for an answer (`close_timeout`), again and again: the unit may allow less than the
+    /// configuration. What is asked for never shortens what the unit allows.
+    pub(super) fn begin(
+        left: impl Fn() -> Duration + Send + 'static,
+        close_timeout: Duration,
+        stats: Arc<[Arc<Stats>]>,
+    ) -> Self {
         let (begun, is_told) = oneshot::channel();
         // It ends with the runtime.
         drop(tokio::spawn(async move {
             tell_aside(vec![NotifyState::Stopping], Some(format!("ending; {}", status(&stats)))).await;
             // Nobody waits any more if the end was faster.
             let _ = begun.send(());
-            extend(Instant::now() + drain).await;
+            extend(left, close_timeout).await;
         }));
         Ending(is_told)
     }
@@ -93,10 +98,10 @@ impl Ending {
     }
 }
 
-async fn extend(end: Instant) {
+async fn extend(left: impl Fn() -> Duration, close_timeout: Duration) {
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let asked = left.min(EXTENSION) + LAST_WRITES;
+        let left = left();
+        let asked = (left + close_timeout).min(EXTENSION) + LAST_WRITES;
         tell_aside(vec![NotifyState::ExtendTimeoutUsec(asked.as_micros() as u32)], None).await;
         if left.is_zero() {
             return;

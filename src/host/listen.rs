@@ -148,12 +148,22 @@ pub fn is_suspended(error: &io::Error) -> bool {
 /// As `listener`, and `AddrInUse` if any other socket listens on the address.
 pub fn claim(address: SocketAddr) -> io::Result<(SocketAddr, Option<Socket>)> {
     if address.port() == 0 {
-        let socket = bound(address, true)?;
-        let address = socket.local_addr()?.as_socket().expect("an inet socket has an inet address");
-        return Ok((address, Some(socket)));
+        return share(address);
     }
     bound(address, false)?;
     Ok((address, None))
+}
+
+/// The same for whoever shares `address` with other servers of its user on purpose: of a port that is given
+/// it only sees that it can be bound.
+///
+/// # Errors
+///
+/// As `listener`: `AddrInUse` if a socket of another user, or one without `SO_REUSEPORT`, listens there.
+pub fn share(address: SocketAddr) -> io::Result<(SocketAddr, Option<Socket>)> {
+    let socket = bound(address, true)?;
+    let address = socket.local_addr()?.as_socket().expect("an inet socket has an inet address");
+    Ok((address, Some(socket)))
 }
 
 fn bound(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {

@@ -9,7 +9,7 @@
 //! To open again needs no descriptor.
 //!
 //! Invariants:
-//! - inherited listeners listen when the shard has ended, so that the next server finds who waits;
+//! - inherited listeners listen when the shard is retired, so that the next server finds who waits;
 //! - running out of descriptors or memory never spins: the doors stay shut for `RETRY_MS`;
 //! - after a shard was full its doors open only below `reopen_below`, so it does not flap.
 
@@ -35,12 +35,15 @@ const LISTENER: usize = usize::MAX - 1;
 /// The listeners of one shard.
 #[derive(Debug)]
 pub(super) struct Door {
-    /// Registered with the shard's poll; empty once the door is shut for good.
     listeners: Vec<TcpListener>,
     /// How many there were at the start: no connection has one of their tokens.
     tokens: usize,
     are_inherited: bool,
     is_open: bool,
+    /// Shut by a drain, which alone opens it again.
+    is_retired: bool,
+    /// The listeners are registered with the shard's poll.
+    is_watched: bool,
     /// Listeners that may have more connections waiting: edge-triggered readiness is told once.
     ready: Vec<usize>,
     /// While shut because the shard was full: below how many connections to open again.
@@ -69,6 +72,8 @@ impl Door {
             listeners,
             are_inherited,
             is_open: true,
+            is_retired: false,
+            is_watched: true,
             ready: Vec::new(),
             reopen_below: 0,
             retry_at_ms: 0,
@@ -168,9 +173,9 @@ impl Door {
         }
     }
 
-    /// Shut for a while, not for good.
+    /// Shut for a while, not by a drain.
     fn is_shut(&self) -> bool {
-        !self.is_open && !self.listeners.is_empty()
+        !self.is_open && !self.is_retired
     }
 
     /// Whether the door is shut and `reopen` would try to open it. No event tells of that: the
@@ -182,11 +187,18 @@ impl Door {
     }
 
     /// Opens the door again if it is shut and may open.
-    pub(super) fn reopen(&mut self, held: usize, now_ms: u64, settings: &Settings, stats: &Stats) {
+    pub(super) fn reopen(
+        &mut self,
+        held: usize,
+        now_ms: u64,
+        registry: &Registry,
+        settings: &Settings,
+        stats: &Stats,
+    ) {
         if !self.may_open(held, now_ms) {
             return;
         }
-        match self.resume(settings) {
+        match self.watch(registry).and_then(|()| self.resume(settings)) {
             Ok(()) => {
                 self.is_open = true;
                 stats.listening.set(1);
@@ -204,21 +216,55 @@ impl Door {
         self.listeners.iter().try_for_each(|listener| listen::resume(listener, &settings.socket))
     }
 
-    /// Shuts the door for good. Inherited listeners are left as they came: they listen, and whoever
-    /// waits there is the next server's. A copy of them that is elsewhere must not wake this poll.
+    /// Has every listener looked at, whether an event told of it or not.
+    pub(super) fn look(&mut self) {
+        if self.is_open {
+            self.ready = (0..self.listeners.len()).collect();
+        }
+    }
+
+    /// Shuts the door until `restore`. Inherited listeners are left as they came: they listen, and whoever
+    /// waits there is the next server's, or this one's if the drain is taken back. A copy of them that is
+    /// elsewhere must not wake this poll. Others are suspended; they keep their address.
     pub(super) fn retire(&mut self, registry: &Registry, settings: &Settings, stats: &Stats) {
         if self.are_inherited {
             // Shut by this server, or by another one that has copies.
             if let Err(error) = self.resume(settings) {
                 tracing::warn!(%error, "an inherited socket does not listen any more");
             }
-            for listener in &mut self.listeners {
-                registry.deregister(listener).expect("what was registered is known to the poll");
+            if std::mem::take(&mut self.is_watched) {
+                for listener in &mut self.listeners {
+                    registry.deregister(listener).expect("what was registered is known to the poll");
+                }
             }
+        } else {
+            self.suspend();
         }
-        self.listeners.clear();
+        self.is_retired = true;
         self.ready.clear();
         self.is_open = false;
         stats.listening.set(0);
+    }
+
+    /// Has the next `reopen` open the door that `retire` has shut.
+    pub(super) fn restore(&mut self) {
+        self.is_retired = false;
+        self.reopen_below = 0;
+        self.retry_at_ms = 0;
+    }
+
+    /// Registers listeners that `retire` has taken away from the poll.
+    fn watch(&mut self, registry: &Registry) -> io::Result<()> {
+        if !self.is_watched {
+            for (index, listener) in self.listeners.iter_mut().enumerate() {
+                match registry.register(listener, Token(LISTENER - index), Interest::READABLE) {
+                    // By a try before this one, which the next listener ended.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    result => result?,
+                }
+            }
+            self.is_watched = true;
+        }
+        Ok(())
     }
 }

@@ -118,6 +118,8 @@ pub struct Shard<S: Service> {
     door: Door,
     reader: Reader,
     drain: Option<Drain>,
+    /// The shard was told to end.
+    is_over: bool,
     /// Keys whose timer fired in this turn.
     due: Vec<u32>,
     /// Generation of the next connection.
@@ -168,6 +170,7 @@ impl<S: Service> Shard<S> {
             door,
             reader: Reader::new(),
             drain: None,
+            is_over: false,
             due: Vec::with_capacity(TIMER_BATCH),
             generation: 0,
             stalls_checked_at_ms: 0,
@@ -175,13 +178,13 @@ impl<S: Service> Shard<S> {
         })
     }
 
-    /// Runs until the shard was told to drain and its last connection is gone.
+    /// Runs until the shard was told to end.
     ///
     /// # Errors
     ///
     /// The poll itself failed, which is a broken invariant of the process, not of a connection.
     pub fn run(mut self) -> Result<()> {
-        while !self.drain.as_ref().is_some_and(|drain| drain.is_done(&self.io)) {
+        while !self.is_over {
             self.turn()?;
         }
         Ok(())
@@ -218,7 +221,7 @@ impl<S: Service> Shard<S> {
         }
         let stalls = (!self.io.backlogged.is_empty()).then_some(STALL_CHECK_MS);
         let door = self.door.retry_at_ms().map(|at_ms| at_ms.saturating_sub(now_ms));
-        let drain = self.drain.as_ref().map(Drain::step_ms);
+        let drain = self.drain.as_ref().and_then(Drain::step_ms);
         let settle = self.should_shrink().then_some(SETTLE_MS);
         let alarm = self.io.alarm_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
         let wheel = self.io.wheel.next_ms(now_ms);
@@ -248,7 +251,7 @@ impl<S: Service> Shard<S> {
     fn accept(&mut self) {
         let Io { connections, registry, settings, stats, clock, wheel, .. } = &mut self.io;
         let now_ms = clock.now_ms();
-        self.door.reopen(connections.len(), now_ms, settings, stats);
+        self.door.reopen(connections.len(), now_ms, registry, settings, stats);
         if !self.door.is_ready() {
             return;
         }
@@ -273,12 +276,41 @@ impl<S: Service> Shard<S> {
             match message {
                 Message::Service(event) => self.service.event(&mut self.io, event),
                 Message::Probe { number } => self.io.stats.probe.set(number),
-                Message::Drain { over_ms } => {
-                    self.door.retire(&self.io.registry, &self.io.settings, &self.io.stats);
-                    self.drain = Some(Drain::new(&self.io, over_ms));
-                }
+                Message::Retire => self.retire(),
+                Message::Drain { over_ms } => self.drain = Some(Drain::new(&mut self.io, over_ms)),
+                Message::Resume => self.resume(),
+                Message::End => self.is_over = true,
             }
         }
+    }
+
+    /// Accepts nobody any more, but for those who wait for it already: to shut a socket resets them.
+    fn retire(&mut self) {
+        self.door.look();
+        // A storm that brings more than this while it is taken in is not waited for.
+        let Settings { socket, accept_batch, .. } = &self.io.settings;
+        let turns = socket.listen_backlog as usize / (*accept_batch).max(1) + 2;
+        for _ in 0..turns {
+            if !self.door.is_ready() {
+                break;
+            }
+            self.accept();
+        }
+        self.door.retire(&self.io.registry, &self.io.settings, &self.io.stats);
+        self.io.stats.is_retired.set(1);
+    }
+
+    /// Goes on as before a drain.
+    fn resume(&mut self) {
+        if self.io.stats.is_retired.get() == 0 {
+            return;
+        }
+        self.drain = None;
+        self.io.stats.drain_total.set(0);
+        self.io.stats.drain_closed.set(0);
+        self.door.restore();
+        self.accept();
+        self.io.stats.is_retired.set(0);
     }
 
     fn take_timers(&mut self) {

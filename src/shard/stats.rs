@@ -168,6 +168,12 @@ pub struct Stats {
     pub feed_switches: Counter,
     /// Turns of the event loop.
     pub turns: Counter,
+    /// Gauge: 1 between `Message::Retire` and `Message::Resume`.
+    pub is_retired: Counter,
+    /// Gauge: connections that there were when a drain began to close them; 0 without a drain.
+    pub drain_total: Counter,
+    /// Gauge: those of them whose turn has come: closed, or gone by themselves.
+    pub drain_closed: Counter,
     /// Number of the last `Message::Probe` that was taken in; 0 for none.
     pub probe: Counter,
 }

@@ -24,6 +24,8 @@ pub struct Overrides {
     pub pin_shards: bool,
     /// Turns `private_fd_tables` off.
     pub shared_fd_table: bool,
+    /// Turns `reuse_port` on.
+    pub reuse_port: bool,
 }
 
 impl Config {
@@ -48,6 +50,7 @@ impl Config {
         }
         self.pin_shards |= overrides.pin_shards;
         self.private_fd_tables &= !overrides.shared_fd_table;
+        self.reuse_port |= overrides.reuse_port;
         validate::overridden(&self, validate::cores())?;
         Ok(self)
     }
@@ -85,7 +88,9 @@ mod tests {
 
     #[test]
     fn what_the_command_line_leaves_out_stays_as_in_the_file() {
-        let file = Config::parse("shards = 3\npin_shards = true\nprivate_fd_tables = false", "f").unwrap();
+        let file =
+            Config::parse("shards = 3\npin_shards = true\nreuse_port = true\nprivate_fd_tables = false", "f")
+                .unwrap();
         assert_eq!(file.clone().with(Overrides::default()).unwrap(), file);
     }
 
@@ -100,13 +105,14 @@ mod tests {
                 shards: Some(8),
                 pin_shards: true,
                 shared_fd_table: true,
+                reuse_port: true,
             })
             .unwrap();
         assert_eq!(config.listen, [address("127.0.0.1:9000")]);
         assert_eq!(config.admin, address("127.0.0.1:9001"));
         assert_eq!(config.data, std::path::Path::new("rooms"));
         assert_eq!(config.shards, 8);
-        assert!(config.pin_shards && !config.private_fd_tables);
+        assert!(config.pin_shards && !config.private_fd_tables && config.reuse_port);
     }
 
     #[test]
