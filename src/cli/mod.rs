@@ -3,9 +3,11 @@
 //! Exit codes: 0 done; 1 what was asked failed, with the reason on stderr; 2 the command line is
 //! wrong (clap's own code).
 
+mod admin;
 mod bench;
 mod check_config;
 mod doctor;
+mod drain;
 mod logging;
 mod plan;
 mod serve;
@@ -26,6 +28,7 @@ Explain what a configuration does:        throng check-config throng.toml
 Say how many connections this box holds:  throng doctor
 Measure what idle connections cost:       throng bench idle --connections 15000
 Compute how many nodes a load takes:      throng plan --users 10M --memory 28GiB
+Send a server's clients elsewhere:        throng drain
 
 throng.example.toml explains every option. Log level: THRONG_LOG=debug (default info).")]
 struct Cli {
@@ -42,6 +45,7 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Bench),
     Plan(plan::Args),
+    Drain(drain::Args),
 }
 
 /// Runs the command line.
@@ -52,6 +56,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(bench) => report(bench::run(bench)),
         Command::Plan(args) => plan::run(&args),
+        Command::Drain(args) => drain::run(&args),
     }
 }
 

@@ -25,6 +25,7 @@ pub mod counting;
 pub mod metrics;
 pub mod scratch;
 pub mod server;
+pub mod steer;
 pub mod token;
 
 use std::time::Duration;
