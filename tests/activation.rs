@@ -16,6 +16,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::server::LOG;
+use common::steer::steer;
 use common::{Client, PATIENCE, Scratch, Server};
 use hostile::Raw;
 use serde_json::json;
@@ -193,6 +194,22 @@ fn who_connects_while_the_server_restarts_is_served_by_the_next_one() {
     let second = sockets.serve("", &[]);
     waiting.iter_mut().for_each(Raw::connect);
     assert_eq!(second.metrics().sum("throng_connections"), 20);
+}
+
+#[test]
+fn who_connects_while_a_drain_is_cancelled_is_served_by_this_server() {
+    let sockets = Sockets::new();
+    let server = sockets.serve("drain_ms = 4000000", &[]);
+    let _held = Raw::connected(&server);
+    let steer = |path| steer(&server, "POST", path, "", "").result();
+    steer("/api/drain");
+    server.wait_for("shut doors", |metrics| metrics.sum("throng_listening") == 0);
+    let mut waiting: Vec<_> = (0..10).map(|_| Raw::over(sockets.connect())).collect();
+    assert_eq!(server.metrics().sum("throng_connections"), 1);
+    assert_eq!(steer("/api/drain/cancel")["state"], "none");
+    waiting.iter_mut().for_each(Raw::connect);
+    waiting.push(Raw::connected(&server));
+    assert_eq!(server.metrics().sum("throng_connections"), 12);
 }
 
 #[test]

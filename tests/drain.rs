@@ -191,11 +191,10 @@ fn cancel_is_refused(server: &Server) -> bool {
 
 #[test]
 fn who_waits_to_be_accepted_when_the_doors_shut_is_answered() {
-    // The shard is busy with nothing but its grace, so the kernel's queue is taken in by the drain alone if
-    // the process was stopped while they came.
-    let mut server = Server::with_shards("drain_ms = 0", 2);
+    // A shard that takes one in a turn has hardly begun when the drain comes.
+    let mut server = Server::with_shards("drain_ms = 0\nlimits.accept_batch = 1", 2);
     server.signal("STOP");
-    let mut waiting: Vec<_> = (0..20).map(|_| Raw::dial(&server)).collect();
+    let mut waiting: Vec<_> = (0..600).map(|_| Raw::dial(&server)).collect();
     waiting.iter_mut().for_each(|raw| raw.send(hostile::UPGRADE));
     server.signal("TERM");
     server.signal("CONT");

@@ -38,7 +38,13 @@ async fn status(State(drain): State<Arc<Drain>>) -> Response {
 }
 
 async fn begin(State(drain): State<Arc<Drain>>, body: Bytes) -> Response {
-    let wish = if body.trim_ascii().is_empty() { Ok(Wish::default()) } else { serde_json::from_slice(&body) };
+    let needed = "needed: nothing, or {\"grace_ms\": MS, \"over_ms\": MS} with one or both";
+    let wish = match body.trim_ascii() {
+        b"" => Ok(Wish::default()),
+        // An array is not taken for an object whose fields come in order.
+        object @ [b'{', ..] => serde_json::from_slice(object).map_err(|error| format!("{error}; {needed}")),
+        _ => Err(format!("the body is no JSON object; {needed}")),
+    };
     match wish {
         Ok(Wish { grace_ms, over_ms }) => {
             let Plan { grace_ms: grace, over_ms: over, rate_max } = drain.plan;
@@ -50,10 +56,7 @@ async fn begin(State(drain): State<Arc<Drain>>, body: Bytes) -> Response {
             drain.begin(plan);
             standing(&drain)
         }
-        Err(error) => {
-            let needed = "needed: nothing, or {\"grace_ms\": MS, \"over_ms\": MS} with one or both";
-            refused(StatusCode::BAD_REQUEST, 107, &format!("{error}; {needed}"))
-        }
+        Err(text) => refused(StatusCode::BAD_REQUEST, 107, &text),
     }
 }
 
