@@ -53,6 +53,9 @@ impl Display for Summary<'_> {
             0 => writeln!(f, "shards      as many as there are cores")?,
             shards => writeln!(f, "shards      {shards}")?,
         }
+        if let Some(admission) = config.admission.summary() {
+            writeln!(f, "admission   {admission}")?;
+        }
         writeln!(f, "data        {}", config.data.display())?;
         writeln!(f, "server api  {}", config.http_api.access())?;
         if let Some(example) = config.client.subscribe_to_user_personal_channel.example() {
@@ -137,13 +140,15 @@ mod tests {
              force_recovery = true\nforce_recovery_mode = 'cache'\n\
              [client.subscribe_to_user_personal_channel]\nenabled = true\n\
              personal_channel_namespace = 'chat'\n\
-             [http_api]\nkey = '0123456789abcdef'",
+             [http_api]\nkey = '0123456789abcdef'\n\
+             [admission]\nconnects_per_second = 500",
         );
         for line in [
             "clients     127.0.0.1:1, [::1]:2 at /connection/websocket\n",
             "access      tokens\n",
             "browsers    pages of https://example.com\n",
             "shards      3\n",
+            "admission   500 connects a second\n",
             "data        rooms\n",
             "server api  whoever has the key\n",
             "own rooms   one for each user, such as chat:#42\n",

@@ -29,6 +29,7 @@ use super::api::{self, Api};
 use super::drain::{self, Drain};
 use super::metrics;
 use super::store_metrics::StoreCollector;
+use super::watermark::MemoryGauges;
 use crate::shard::Stats;
 
 /// What a request for anything else is answered with.
@@ -88,17 +89,19 @@ pub struct AdminState {
 
 impl AdminState {
     /// Answers from `health`, from `stats`, one of each shard in the order of their numbers, from what
-    /// the durable store counts, and from `api`; `drain` is steered by whom `access` lets.
+    /// the durable store counts, from `memory`, and from `api`; `drain` is steered by whom `access` lets.
     pub(super) fn new(
         health: Arc<Health>,
         stats: Arc<[Arc<Stats>]>,
         store: StoreCollector,
+        memory: &MemoryGauges,
         api: Api,
         drain: Arc<Drain>,
         access: Access,
     ) -> AdminState {
         let mut registry = metrics::registry(stats);
         registry.register_collector(Box::new(store));
+        memory.register(&mut registry);
         api.register(&mut registry);
         registry.register_collector(Box::new(drain::Gauges(Arc::clone(&drain))));
         AdminState {
@@ -208,8 +211,9 @@ mod tests {
         let shared = Arc::new(Shared::new(rooms::Settings::default(), 0).unwrap());
         let gateway = Gateway::new(shared, Links::of_no_shard(Arc::new([])), committer::channel(1).0);
         let api = Api::new(&Config::default(), gateway, Arc::clone(&stats));
-        let drain = Drain::new(&Config::default(), Arc::clone(&health), Arc::clone(&stats));
-        AdminState::new(health, stats, store, api, Arc::new(drain), Access::new(&Default::default()))
+        let drain = Arc::new(Drain::new(&Config::default(), Arc::clone(&health), Arc::clone(&stats)));
+        let access = Access::new(&Default::default());
+        AdminState::new(health, stats, store, &MemoryGauges::default(), api, drain, access)
     }
 
     fn assert_answer(response: &str, status: &str, body: &str) {

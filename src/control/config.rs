@@ -15,6 +15,7 @@
 //! all there is to say, and what they said holds until the process ends.
 
 mod address;
+mod admission;
 mod client;
 mod document;
 mod duration;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use address::parse_address;
+pub use admission::Admission;
 pub use client::{Client, PersonalChannel};
 pub use duration::duration_text;
 pub use error::ConfigError;
@@ -89,6 +91,8 @@ pub struct Config {
     pub socket: SocketOptions,
     /// Bounds of memory and time.
     pub limits: Limits,
+    /// Who is let in, and how fast.
+    pub admission: Admission,
     /// How clients are treated.
     pub client: Client,
     /// Rooms: what the client protocol calls channels.
@@ -117,6 +121,7 @@ impl Default for Config {
             drain_rate_max: 0,
             socket: SocketOptions::default(),
             limits: Limits::default(),
+            admission: Admission::default(),
             client: Client::default(),
             channel: Channel::default(),
             store: Store::default(),

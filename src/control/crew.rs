@@ -19,7 +19,7 @@ use crate::host::inherited::{Copies, Inherited};
 use crate::host::listen::{self, Listeners};
 use crate::host::{descriptors, processors};
 use crate::rooms::{Event, Links, Rooms, Shared, Ticket};
-use crate::shard::{Seat, Shard, Stats};
+use crate::shard::{Gate, Seat, Shard, Stats};
 use crate::store::committer;
 
 /// The shards' threads and the ways to reach them.
@@ -27,6 +27,8 @@ use crate::store::committer;
 pub(super) struct Crew {
     /// What wakes each shard and tells it what to do.
     pub(super) inboxes: Inboxes,
+    /// By what all of them let clients in.
+    pub(super) gate: Arc<Gate>,
     /// Where each thread waits for the addresses to open its listeners on.
     orders: Vec<mpsc::Sender<Vec<SocketAddr>>>,
     /// Every shard has sockets that were handed over.
@@ -43,6 +45,7 @@ struct Post {
     config: Config,
     shards: usize,
     stats: Arc<Stats>,
+    gate: Arc<Gate>,
     rooms: Rooms,
     cpu: Option<usize>,
     descriptors_max: u64,
@@ -80,6 +83,7 @@ impl Crew {
             inboxes.push(inbox);
         }
         let inboxes: Inboxes = inboxes.into();
+        let gate = Arc::new(Gate::default());
         let (opened_sender, opened) = mpsc::channel();
         let (ended_sender, ends) = unbounded_channel();
         let tables_copied = Arc::new(Barrier::new(shards + 1));
@@ -93,6 +97,7 @@ impl Crew {
                 config: config.clone(),
                 shards,
                 stats: Arc::clone(&stats[index]),
+                gate: Arc::clone(&gate),
                 rooms: Rooms::new(
                     Arc::clone(shared),
                     Links::new(index, Arc::clone(&inboxes)),
@@ -120,7 +125,7 @@ impl Crew {
         if let Some(copies) = copies.as_ref().filter(|_| config.private_fd_tables) {
             copies.close_except(&[]);
         }
-        Ok(Crew { inboxes, orders, are_inherited: copies.is_some(), opened, ends, running: shards })
+        Ok(Crew { inboxes, gate, orders, are_inherited: copies.is_some(), opened, ends, running: shards })
     }
 
     /// Opens every shard's listeners; returns the addresses with the ports that the kernel chose.
@@ -215,7 +220,8 @@ impl Post {
                 Some(sockets) => Listeners::inherit(sockets, &settings.socket)?,
                 None => Listeners::open(&addresses, &settings.socket)?,
             };
-            Shard::open(self.seat, listeners, settings, self.stats, self.rooms)
+            let shard = Shard::open(self.seat, listeners, settings, self.stats, self.rooms)?;
+            Ok(shard.behind(self.gate))
         };
         let shard =
             prepared.and_then(|()| open().map_err(|error| cannot_listen("clients", addresses[0], &error)));

@@ -71,12 +71,18 @@ const COUNTERS_BY_SHARD: [Exposed; 3] = [
 ];
 
 /// Counters that are sums over the shards.
-const COUNTERS: [Exposed; 12] = [
+const COUNTERS: [Exposed; 13] = [
     Exposed {
         name: "accept_failures",
         help: "Accepts that failed because descriptors or memory ran out",
         unit: None,
         count: |stats| &stats.accept_failures,
+    },
+    Exposed {
+        name: "accept_pauses",
+        help: "Times that whoever came was left to the kernel's queue, because of admission.accepts_per_second",
+        unit: None,
+        count: |stats| &stats.accept_pauses,
     },
     Exposed {
         name: "upgrades",
@@ -186,7 +192,7 @@ impl Collector for Shards {
         self.by_label(
             &mut encoder,
             "upgrades_refused",
-            "HTTP requests that did not become WebSockets, by reason",
+            "HTTP requests that did not become WebSockets, and connections refused when they came, by reason",
             "reason",
             |stats| stats.refusals.iter().collect(),
         )?;
@@ -332,6 +338,7 @@ mod tests {
         }
         let names = [
             "accept_failures",
+            "accept_pauses",
             "upgrades",
             "upgrades_abandoned",
             "messages_in",

@@ -18,3 +18,4 @@ pub mod metrics;
 pub mod server;
 mod store_metrics;
 mod supervisor;
+mod watermark;

@@ -29,6 +29,7 @@ use super::failure::{Failure, cannot_listen, failure};
 use super::keeper::{self, Keeper};
 use super::store_metrics::StoreCollector;
 use super::supervisor::{self, Ending, RollCall};
+use super::watermark::{MemoryGauges, Watermark};
 use crate::host::inherited::Inherited;
 use crate::host::{descriptors, memory, processors};
 use crate::limits::RUNTIME_THREADS_MAX;
@@ -98,12 +99,24 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         let api = Api::new(&config, gateway, Arc::clone(&stats));
         let access = Access::new(&config.http_api);
         let drain = Arc::new(Drain::new(&config, Arc::clone(&health), Arc::clone(&stats)));
-        let state =
-            AdminState::new(Arc::clone(&health), Arc::clone(&stats), counts, api, Arc::clone(&drain), access);
+        let memory = MemoryGauges::default();
+        let state = AdminState::new(
+            Arc::clone(&health),
+            Arc::clone(&stats),
+            counts,
+            &memory,
+            api,
+            Arc::clone(&drain),
+            access,
+        );
         let timeout_ms = u64::from(config.store.commit_timeout_ms);
         let watching = tokio::spawn(keeper::watch(keeper.gauge(), Arc::clone(&crew.inboxes), timeout_ms));
         let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));
 
+        if let Some(watermark) = Watermark::new(&config.admission, Arc::clone(&crew.gate), memory) {
+            // It ends with the runtime.
+            drop(tokio::spawn(watermark.start()));
+        }
         let addresses = crew.open_doors(&config)?;
         health.enter(Phase::Ready);
         announce(&config, &addresses, admin_address, shards).map_err(failure)?;

@@ -27,6 +27,11 @@ impl Limit {
     pub fn room(&self) -> u64 {
         self.limit.saturating_sub(self.used)
     }
+
+    /// What is used, as a part of 1. Of a limit of 0, all.
+    pub fn used_part(&self) -> f64 {
+        if self.limit == 0 { 1.0 } else { self.used as f64 / self.limit as f64 }
+    }
 }
 
 /// A process's groups: the directories from its own to the outermost that is visible, by controller.
@@ -93,9 +98,19 @@ impl Groups {
     /// The memory limit that leaves least, if there is one; `memory_total` is what the box has: a
     /// limit above it is none.
     pub fn memory(&self, tree: &Tree, memory_total: u64) -> Option<Limit> {
+        self.memory_limits(tree, memory_total).min_by_key(Limit::room)
+    }
+
+    /// The memory limit of which the largest part is used, if there is one; `memory_total` as above.
+    pub fn memory_fullest(&self, tree: &Tree, memory_total: u64) -> Option<Limit> {
+        self.memory_limits(tree, memory_total)
+            .max_by(|one, other| one.used_part().total_cmp(&other.used_part()))
+    }
+
+    fn memory_limits(&self, tree: &Tree, memory_total: u64) -> impl Iterator<Item = Limit> {
         let seen = self.memory_of(tree, "memory.max", "memory.limit_in_bytes", memory_total);
         let above = self.memory_above(tree).filter(|limit| limit.limit < memory_total);
-        seen.into_iter().chain(above).min_by_key(Limit::room)
+        seen.into_iter().chain(above)
     }
 
     /// Whether the group that memory is counted in is one that no mount shows: it may have a limit.
@@ -118,7 +133,7 @@ impl Groups {
 
     /// The memory from which on a group is slowed down, with what it leaves, if there is one.
     pub fn memory_high(&self, tree: &Tree, memory_total: u64) -> Option<Limit> {
-        self.memory_of(tree, "memory.high", "", memory_total)
+        self.memory_of(tree, "memory.high", "", memory_total).into_iter().min_by_key(Limit::room)
     }
 
     /// The limit of threads that leaves fewest, if there is one.
@@ -143,7 +158,7 @@ impl Groups {
         self.path.rsplit('/').find(|part| part.ends_with(".service"))
     }
 
-    fn memory_of(&self, tree: &Tree, unified: &str, first: &str, memory_total: u64) -> Option<Limit> {
+    fn memory_of(&self, tree: &Tree, unified: &str, first: &str, memory_total: u64) -> Vec<Limit> {
         let second = self.unified.directories.iter().map(|group| (group, unified, "memory.current", ""));
         let first = self
             .memory
@@ -159,7 +174,7 @@ impl Groups {
             let cache = page_cache_bytes(tree, &format!("{group}/memory.stat"), prefix);
             Some(Limit { path, limit, used: usage.saturating_sub(cache), is_unified: prefix.is_empty() })
         });
-        limits.min_by_key(Limit::room)
+        limits.collect()
     }
 }
 

@@ -22,6 +22,7 @@ mod verdict;
 mod words;
 
 pub use case::{DESCRIPTORS_SPARE, facts};
+pub use cgroup::{Groups, Limit};
 pub use finding::{Finding, Status, Strength, Wall};
 pub use report::Report;
 pub use running::{NotRunning, Running};

@@ -21,6 +21,6 @@ pub use census::Census;
 pub use directory::{Directory, Room, RoomId};
 pub use members::{Member, Members, RoomIndex};
 pub use namespace::{Conflate, NamespaceOptions, OverCap, RecoveryMode, Slow};
-pub use rates::{Buckets, SharedBuckets};
+pub use rates::{Bucket, Buckets, SharedBuckets};
 pub use retention::{Durability, Retention};
 pub use users::{User, Users};

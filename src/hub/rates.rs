@@ -17,6 +17,57 @@ const PARTS: usize = 64;
 /// Buckets that are kept before those that are full are looked for.
 const KEPT_MIN: usize = 1_024;
 
+/// One bucket of its own. A new one is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bucket {
+    full_at_ns: u64,
+}
+
+impl Bucket {
+    /// Takes one token at `now_ms`; `false` if there is none. A rate of 0 is no limit.
+    pub fn take(&mut self, per_second: u32, now_ms: u64) -> bool {
+        if per_second == 0 {
+            return true;
+        }
+        let Some(full_at_ns) = full_after(self.full_at_ns, per_second, now_ms) else { return false };
+        self.full_at_ns = full_at_ns;
+        true
+    }
+
+    /// Whether nothing was taken that has not come back.
+    pub fn is_full(&self, now_ms: u64) -> bool {
+        self.full_at_ns <= now_ms * 1_000_000
+    }
+
+    /// Tokens that it has; at most `per_second`, which is not 0.
+    pub fn tokens(&self, per_second: u32, now_ms: u64) -> u32 {
+        let taken_ns = self.full_at_ns.saturating_sub(now_ms * 1_000_000);
+        let taken = taken_ns.div_ceil(token_ns(per_second));
+        per_second.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))
+    }
+
+    /// Milliseconds until it has `tokens`, which are no more than `per_second`.
+    pub fn wait_ms(&self, tokens: u32, per_second: u32, now_ms: u64) -> u64 {
+        let token_ns = token_ns(per_second);
+        let there_at_ns =
+            self.full_at_ns.saturating_sub(token_ns * u64::from(per_second.saturating_sub(tokens)));
+        there_at_ns.saturating_sub(now_ms * 1_000_000).div_ceil(1_000_000)
+    }
+}
+
+/// Time in which one token comes back.
+fn token_ns(per_second: u32) -> u64 {
+    (1_000_000_000 / u64::from(per_second)).max(1)
+}
+
+/// When a bucket that is full at `full_at_ns` is full again if a token is taken now; `None` if it has none.
+fn full_after(full_at_ns: u64, per_second: u32, now_ms: u64) -> Option<u64> {
+    let now_ns = now_ms * 1_000_000;
+    let token_ns = token_ns(per_second);
+    let full_at_ns = now_ns.max(full_at_ns) + token_ns;
+    (full_at_ns - now_ns <= token_ns * u64::from(per_second)).then_some(full_at_ns)
+}
+
 /// One bucket for each of those who were not quiet.
 #[derive(Debug)]
 pub struct Buckets<Who> {
@@ -38,13 +89,10 @@ impl<Who: Hash + Eq> Buckets<Who> {
         if per_second == 0 {
             return true;
         }
-        let now_ns = now_ms * 1_000_000;
-        let token_ns = (1_000_000_000 / u64::from(per_second)).max(1);
-        let full_at_ns = self.full_at_ns.get(&who).map_or(now_ns, |at| now_ns.max(*at)) + token_ns;
-        if full_at_ns - now_ns > token_ns * u64::from(per_second) {
-            return false;
-        }
+        let full_at_ns = self.full_at_ns.get(&who).copied().unwrap_or(0);
+        let Some(full_at_ns) = full_after(full_at_ns, per_second, now_ms) else { return false };
         self.full_at_ns.insert(who, full_at_ns);
+        let now_ns = now_ms * 1_000_000;
         if self.full_at_ns.len() > self.clear_above {
             self.full_at_ns.retain(|_, at| *at > now_ns);
             self.clear_above = KEPT_MIN.max(self.full_at_ns.len() * 2);
@@ -104,6 +152,17 @@ mod tests {
                 "{later} of {expected}"
             );
         }
+    }
+
+    #[test]
+    fn a_bucket_tells_what_it_has_and_when_it_will_have_more() {
+        let mut bucket = Bucket::default();
+        assert_eq!((bucket.tokens(50, 7), bucket.wait_ms(50, 50, 7), bucket.is_full(7)), (50, 0, true));
+        let taken = (0..60).filter(|_| bucket.take(50, 7)).count();
+        assert_eq!((taken, bucket.tokens(50, 7), bucket.is_full(7)), (50, 0, false));
+        assert_eq!((bucket.wait_ms(1, 50, 7), bucket.wait_ms(50, 50, 7)), (20, 1_000));
+        assert_eq!((bucket.tokens(50, 26), bucket.tokens(50, 27), bucket.tokens(50, 1_007)), (0, 1, 50));
+        assert!(bucket.take(50, 27) && !bucket.take(50, 27) && bucket.take(0, 27));
     }
 
     #[test]

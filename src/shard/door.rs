@@ -11,15 +11,18 @@
 //! Invariants:
 //! - inherited listeners listen when the shard is retired, so that the next server finds who waits;
 //! - running out of descriptors or memory never spins: the doors stay shut for `RETRY_MS`;
-//! - after a shard was full its doors open only below `reopen_below`, so it does not flap.
+//! - after a shard was full its doors open only below `reopen_below`, so it does not flap;
+//! - a shard that accepts no more than so many in a second sleeps until it may accept some again. Meanwhile it
+//!   listens: whoever comes waits in the kernel's queue.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
 use crate::host::listen::{self, Listeners};
+use crate::hub::Bucket;
 use crate::shard::{Settings, Stats};
 
 /// Time until a shard that ran out of descriptors or memory tries again.
@@ -27,6 +30,10 @@ const RETRY_MS: u64 = 1_000;
 
 /// A full shard opens again when this part of its places is free.
 const REOPEN_FREE_PART: usize = 50;
+
+/// A shard that has accepted all that it may goes on when as many may come in as in this part of a second:
+/// the fewer, the more often it wakes.
+const PAUSE_PART: u32 = 100;
 
 /// Token of the first listener; the others count down from it. No connection has it: keys are
 /// below 2³¹.
@@ -50,6 +57,12 @@ pub(super) struct Door {
     reopen_below: usize,
     /// While shut because something ran out: when to try again.
     retry_at_ms: u64,
+    /// Connections that may be accepted, if that is limited.
+    pace: Bucket,
+    /// While whoever comes is left to the kernel's queue: when to accept again.
+    resume_at_ms: u64,
+    /// Whoever waits is taken in at any pace: the sockets are about to be shut.
+    is_hurried: bool,
 }
 
 impl Door {
@@ -77,6 +90,9 @@ impl Door {
             ready: Vec::new(),
             reopen_below: 0,
             retry_at_ms: 0,
+            pace: Bucket::default(),
+            resume_at_ms: 0,
+            is_hurried: false,
         })
     }
 
@@ -93,25 +109,28 @@ impl Door {
         true
     }
 
-    /// Whether connections may be waiting that no further event will tell of.
-    pub(super) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// Whether connections may be waiting that no further event will tell of, and may be accepted.
+    pub(super) fn is_ready(&self, now_ms: u64) -> bool {
+        !self.ready.is_empty() && now_ms >= self.resume_at_ms
     }
 
-    /// When to call `reopen` again, if the door is shut and time alone may open it.
+    /// When to look at the door again, if it is shut and time alone may open it, or may accept again then.
     pub(super) fn retry_at_ms(&self) -> Option<u64> {
+        if !self.ready.is_empty() {
+            return Some(self.resume_at_ms);
+        }
         (self.is_shut() && self.reopen_below == 0).then_some(self.retry_at_ms)
     }
 
-    /// Accepts up to `room` connections, and no more than a batch, calling `admit` with each.
-    /// `held` is how many connections the shard has.
+    /// Accepts connections while there is room, and no more than a batch, calling `admit` with each and with
+    /// who it is from; `admit` says whether it keeps it. `held` is how many connections the shard has.
     pub(super) fn accept(
         &mut self,
         held: usize,
         now_ms: u64,
         settings: &Settings,
         stats: &Stats,
-        mut admit: impl FnMut(TcpStream) -> io::Result<()>,
+        mut admit: impl FnMut(TcpStream, IpAddr) -> io::Result<bool>,
     ) {
         let mut held = held;
         let mut batch = settings.accept_batch;
@@ -124,11 +143,16 @@ impl Door {
             if batch == 0 {
                 return;
             }
-            match self.listeners[index].accept().and_then(|(socket, _)| admit(TcpStream::from(socket))) {
-                Ok(()) => {
-                    held += 1;
+            if self.is_paced_out(now_ms, settings, stats) {
+                return;
+            }
+            let accepted = self.listeners[index].accept();
+            match accepted.and_then(|(socket, peer)| admit(TcpStream::from(socket), peer.ip())) {
+                Ok(is_kept) => {
+                    held += usize::from(is_kept);
                     batch -= 1;
                     stats.accepts.add(1);
+                    self.pace.take(settings.admission.accepts_per_second, now_ms);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.ready.pop();
@@ -151,6 +175,18 @@ impl Door {
                 Err(_) => batch -= 1,
             }
         }
+    }
+
+    /// Whether no more connections may be accepted for a while, which then begins.
+    fn is_paced_out(&mut self, now_ms: u64, settings: &Settings, stats: &Stats) -> bool {
+        let per_second = settings.admission.accepts_per_second;
+        if per_second == 0 || self.is_hurried || self.pace.tokens(per_second, now_ms) > 0 {
+            return false;
+        }
+        let some = (per_second / PAUSE_PART).max(1);
+        self.resume_at_ms = now_ms + self.pace.wait_ms(some, per_second, now_ms);
+        stats.accept_pauses.add(1);
+        true
     }
 
     fn shut(&mut self, reopen_below: usize, stats: &Stats) {
@@ -216,9 +252,12 @@ impl Door {
         self.listeners.iter().try_for_each(|listener| listen::resume(listener, &settings.socket))
     }
 
-    /// Has every listener looked at, whether an event told of it or not.
-    pub(super) fn look(&mut self) {
+    /// Has every listener looked at, whether an event told of it or not, and at any pace: what is left to the
+    /// kernel's queue when the sockets are shut is reset.
+    pub(super) fn hurry(&mut self) {
         if self.is_open {
+            self.is_hurried = true;
+            self.resume_at_ms = 0;
             self.ready = (0..self.listeners.len()).collect();
         }
     }
@@ -249,6 +288,7 @@ impl Door {
     /// Has the next `reopen` open the door that `retire` has shut.
     pub(super) fn restore(&mut self) {
         self.is_retired = false;
+        self.is_hurried = false;
         self.reopen_below = 0;
         self.retry_at_ms = 0;
     }

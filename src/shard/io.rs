@@ -18,6 +18,7 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use crate::conn::{Backlog, CloseReason, Connection, ConnectionId, Key, Mark, NO_OUTPUT, Phase};
+use crate::shard::admission::Admission;
 use crate::shard::clock::Clock;
 use crate::shard::output::{FrameId, Output};
 use crate::shard::wheel::Wheel;
@@ -38,6 +39,7 @@ pub struct Io<P> {
     pub(super) registry: Registry,
     pub(super) settings: Settings,
     pub(super) stats: Arc<Stats>,
+    pub(super) admission: Admission,
     /// Connections that left `Phase::Open` and of which the service was not told yet.
     pub(super) ended: Vec<(Key, CloseReason)>,
     /// Connections whose slot is to be freed.
@@ -279,6 +281,7 @@ impl<P> Io<P> {
     pub(super) fn remove(&mut self, key: Key) {
         self.wheel.cancel(key);
         self.connections.remove(key as usize);
+        self.admission.forget(key, self.clock.now_ms());
         self.stats.connections.set(self.connections.len() as u64);
     }
 
@@ -287,6 +290,7 @@ impl<P> Io<P> {
         self.connections.shrink_to_fit();
         let keys = self.connections.iter().next_back().map_or(0, |(key, _)| key + 1);
         self.wheel.shrink(keys);
+        self.admission.shrink(keys);
         self.output = Output::default();
         self.ended.shrink_to_fit();
         self.dead = Vec::new();

@@ -12,6 +12,8 @@
 //!
 //! Absent on purpose: what messages mean. That is the `Service`.
 
+mod addresses;
+mod admission;
 mod clock;
 mod door;
 mod drain;
@@ -38,6 +40,7 @@ use crate::conn::{ConnectionId, Phase};
 use crate::host::listen::Listeners;
 use crate::host::memory;
 
+use admission::Admission;
 use clock::Clock;
 use door::Door;
 use drain::Drain;
@@ -48,6 +51,7 @@ use output::Output;
 use read::Reader;
 use wheel::Wheel;
 
+pub use admission::Gate;
 pub use io::{Conn, Io};
 pub use output::FrameId;
 pub use service::Service;
@@ -158,6 +162,7 @@ impl<S: Service> Shard<S> {
                 registry,
                 settings,
                 stats,
+                admission: Admission::default(),
                 ended: Vec::new(),
                 dead: Vec::new(),
                 backlogged: Vec::new(),
@@ -176,6 +181,14 @@ impl<S: Service> Shard<S> {
             stalls_checked_at_ms: 0,
             peak: 0,
         })
+    }
+
+    /// The same shard, which lets clients in as all that have this `gate` do together. Without, it has a
+    /// gate of its own.
+    #[must_use]
+    pub fn behind(mut self, gate: Arc<Gate>) -> Self {
+        self.io.admission.gate = gate;
+        self
     }
 
     /// Runs until the shard was told to end.
@@ -215,7 +228,7 @@ impl<S: Service> Shard<S> {
     /// How long the poll may sleep.
     fn timeout(&self) -> Option<Duration> {
         let now_ms = self.io.clock.now_ms();
-        let door_waits = self.door.is_ready() || self.door.may_open(self.io.connections.len(), now_ms);
+        let door_waits = self.door.is_ready(now_ms) || self.door.may_open(self.io.connections.len(), now_ms);
         if door_waits || self.reader.has_more() || !self.receiver.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -249,21 +262,33 @@ impl<S: Service> Shard<S> {
     }
 
     fn accept(&mut self) {
-        let Io { connections, registry, settings, stats, clock, wheel, .. } = &mut self.io;
+        let Io { connections, registry, settings, stats, clock, wheel, admission, .. } = &mut self.io;
         let now_ms = clock.now_ms();
         self.door.reopen(connections.len(), now_ms, registry, settings, stats);
-        if !self.door.is_ready() {
+        if !self.door.is_ready(now_ms) {
             return;
         }
         let generation = &mut self.generation;
-        self.door.accept(connections.len(), now_ms, settings, stats, |socket| {
+        self.door.accept(connections.len(), now_ms, settings, stats, |socket, peer| {
+            let origin = match admission.enter(&settings.admission, peer, clock) {
+                Ok(origin) => origin,
+                Err(refusal) => {
+                    stats.refusals.count(refusal);
+                    admission::turn_away(&socket, refusal);
+                    return Ok(false);
+                }
+            };
             let entry = connections.vacant_entry();
             let id = ConnectionId { key: entry.key() as u32, generation: *generation };
             *generation = generation.wrapping_add(1);
-            io::register(registry, &socket, id)?;
+            if let Err(error) = io::register(registry, &socket, id) {
+                admission.leave(origin, now_ms);
+                return Err(error);
+            }
             entry.insert(Conn::new(socket, id.generation, S::Peer::default()));
+            admission.keep(id.key, origin);
             wheel.set(id.key, now_ms, settings.upgrade_timeout_ms.into());
-            Ok(())
+            Ok(true)
         });
         stats.connections.set(connections.len() as u64);
         self.peak = self.peak.max(connections.len());
@@ -286,12 +311,12 @@ impl<S: Service> Shard<S> {
 
     /// Accepts nobody any more, but for those who wait for it already: to shut a socket resets them.
     fn retire(&mut self) {
-        self.door.look();
+        self.door.hurry();
         // A storm that brings more than this while it is taken in is not waited for.
         let Settings { socket, accept_batch, .. } = &self.io.settings;
         let turns = socket.listen_backlog as usize / (*accept_batch).max(1) + 2;
         for _ in 0..turns {
-            if !self.door.is_ready() {
+            if !self.door.is_ready(self.io.clock.now_ms()) {
                 break;
             }
             self.accept();

@@ -14,7 +14,8 @@ use crate::conn::{CloseReason, ConnectionId, Event, Inbound, Key, Phase};
 use crate::host;
 use crate::shard::settings::Origins;
 use crate::shard::{Io, Service, is_current};
-use crate::wire::{Control, OpCode, Refusal, Request, origin, upgrade};
+use crate::wire::refusal::Fault;
+use crate::wire::{Control, OpCode, Refusal, Request, origin, proxy, upgrade};
 
 /// Size of the shared read buffer, and bytes read from one connection in one turn: as many of the
 /// shortest commands as another connection's message should wait for.
@@ -117,16 +118,22 @@ impl Reader {
         let head = self.heads.remove(&key);
         let Some(mut head) = head else {
             // The usual case: the whole request in one read, straight from the shared buffer.
-            match try_upgrade(io, service, key, &self.buffer[..count]) {
-                Some(taken) => frames(io, service, key, &mut self.buffer[taken..count]),
-                None => drop(self.heads.insert(key, self.buffer[..count].to_vec())),
+            match begin(io, service, key, &self.buffer[..count], true) {
+                Head::Taken(taken) => frames(io, service, key, &mut self.buffer[taken..count]),
+                // Only a PROXY header has come.
+                Head::Lacking(from) if from == count => {}
+                Head::Lacking(from) => drop(self.heads.insert(key, self.buffer[from..count].to_vec())),
             }
             return;
         };
         head.extend_from_slice(&self.buffer[..count]);
-        match try_upgrade(io, service, key, &head) {
-            Some(taken) => frames(io, service, key, &mut head[taken..]),
-            None => drop(self.heads.insert(key, head)),
+        match begin(io, service, key, &head, false) {
+            Head::Taken(taken) => frames(io, service, key, &mut head[taken..]),
+            Head::Lacking(from) if from == head.len() => {}
+            Head::Lacking(from) => {
+                head.drain(..from);
+                self.heads.insert(key, head);
+            }
         }
     }
 
@@ -148,12 +155,57 @@ impl Reader {
     }
 }
 
+/// What became of the first bytes of a connection.
+enum Head {
+    /// It is open, or refused: so many bytes are done with.
+    Taken(usize),
+    /// More has to come. The bytes from here on are to be shown again with it.
+    Lacking(usize),
+}
+
+/// Begins connection `key`, whose first bytes are `bytes`: a balancer's PROXY header, if there must be
+/// one, and the upgrade request. `is_first` says that nothing was shown before.
+fn begin<S: Service>(
+    io: &mut Io<S::Peer>,
+    service: &mut S,
+    key: Key,
+    bytes: &[u8],
+    mut is_first: bool,
+) -> Head {
+    let mut request_at = 0;
+    let Io { admission, settings, clock, .. } = io;
+    if admission.is_unannounced(key) {
+        match admission.announce(&settings.admission, key, bytes, clock) {
+            Ok(None) => return Head::Lacking(0),
+            Ok(Some(taken)) if taken == bytes.len() => return Head::Lacking(taken),
+            Ok(Some(taken)) => (request_at, is_first) = (taken, true),
+            Err(refusal) => {
+                io.refuse(key, refusal);
+                return Head::Taken(bytes.len());
+            }
+        }
+    }
+    // Once for each request, with its first bytes, so that one too many costs no more than reading those.
+    if is_first && let Err(refusal) = admission.connect(&settings.admission, clock) {
+        io.refuse(key, refusal);
+        return Head::Taken(bytes.len());
+    }
+    match try_upgrade(io, service, key, &bytes[request_at..]) {
+        Some(taken) => Head::Taken(request_at + taken),
+        None => Head::Lacking(request_at),
+    }
+}
+
 /// Upgrades connection `key` by the request at the front of `bytes`, or refuses it. Returns how many
 /// bytes the request took (all of them if it was refused), `None` if it is not complete.
 fn try_upgrade<S: Service>(io: &mut Io<S::Peer>, service: &mut S, key: Key, bytes: &[u8]) -> Option<usize> {
     let (request, taken) = match upgrade::parse(bytes) {
         Ok(None) => return None,
         Ok(Some(parsed)) => parsed,
+        Err(Refusal::BadRequest(_)) if proxy::is_header(bytes) => {
+            io.refuse(key, Refusal::BadRequest(Fault::ProxyUntrusted));
+            return Some(bytes.len());
+        }
         Err(refusal) => {
             io.refuse(key, refusal);
             return Some(bytes.len());

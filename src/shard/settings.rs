@@ -1,5 +1,7 @@
 //! What a shard is told at its start. Every number has its unit in its name.
 
+use ipnet::IpNet;
+
 pub use crate::host::listen::SocketOptions;
 use crate::limits;
 
@@ -10,6 +12,21 @@ pub enum Origins {
     Matching(Vec<String>),
     /// Requests without an `Origin` header and pages that this machine itself serves (development).
     Loopback,
+}
+
+/// Who is let in, and how fast. A 0 is no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Connections a second that the shard accepts; more are left to the kernel's queue.
+    pub accepts_per_second: u32,
+    /// Upgrades a second that the shard takes in; more are answered 503.
+    pub connects_per_second: u32,
+    /// Connections that one address may have, on all shards that have one `Gate`.
+    pub connections_per_address_max: u32,
+    /// Connections a second that one address may make, on all shards that have one `Gate`.
+    pub connects_per_second_per_address: u32,
+    /// Who begins with a PROXY header, and is believed what it says.
+    pub proxy_protocol_from: Vec<IpNet>,
 }
 
 /// What a shard is told at its start.
@@ -41,6 +58,8 @@ pub struct Settings {
     pub write_timeout_ms: u32,
     /// Bytes that may wait in the inbox before other shards' publishes are refused with 111.
     pub inbox_bytes_max: usize,
+    /// Who is let in, and how fast.
+    pub admission: Admission,
 }
 
 impl Default for Settings {
@@ -59,6 +78,7 @@ impl Default for Settings {
             close_timeout_ms: 5_000,
             write_timeout_ms: 1_000,
             inbox_bytes_max: 64 * 1024 * 1024,
+            admission: Admission::default(),
         }
     }
 }

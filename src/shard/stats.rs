@@ -60,15 +60,30 @@ impl Closes {
 }
 
 /// Reasons for refusing an upgrade that are counted apart: every label that a `Refusal` has.
-const REFUSAL_LABELS: [&str; 9] =
-    ["not_http", "bad_request", "origin", "not_found", "method", "timeout", "version", "too_long", "full"];
+const REFUSAL_LABELS: [&str; 15] = [
+    "not_http",
+    "bad_request",
+    "origin",
+    "not_found",
+    "method",
+    "timeout",
+    "version",
+    "too_long",
+    "full",
+    "connects",
+    "memory",
+    "address_connections",
+    "address_connects",
+    "proxy_header",
+    "proxy_untrusted",
+];
 
-/// Refused upgrades by reason, in the order of `REFUSAL_LABELS`.
+/// Refused upgrades and connections by reason, in the order of `REFUSAL_LABELS`.
 #[derive(Debug, Default)]
 pub struct Refusals([Counter; REFUSAL_LABELS.len()]);
 
 impl Refusals {
-    /// Counts one refused upgrade.
+    /// Counts one refused upgrade or connection.
     pub fn count(&self, refusal: Refusal) {
         let label = refusal.label();
         let index = REFUSAL_LABELS.iter().position(|known| *known == label);
@@ -135,7 +150,10 @@ pub struct Stats {
     pub accept_failures: Counter,
     /// Upgrades that succeeded.
     pub upgrades: Counter,
-    /// Upgrades that were refused, by reason.
+    /// Times that the shard left whoever came to the kernel's queue, because it accepts no more than so
+    /// many in a second.
+    pub accept_pauses: Counter,
+    /// Upgrades that were refused, by reason, and connections that were refused when they came.
     pub refusals: Refusals,
     /// Connections that ended before their upgrade request was complete, without an answer.
     pub upgrades_abandoned: Counter,
@@ -189,7 +207,8 @@ mod tests {
 
     #[test]
     fn every_refusal_is_counted_under_its_label() {
-        use crate::wire::refusal::Fault;
+        use crate::wire::refusal::{Excess, Fault};
+        let later = |excess| Refusal::Later { excess, retry_after_s: 1 };
         let refusals = Refusals::default();
         let all = [
             Refusal::BadRequest(Fault::NotHttp),
@@ -201,6 +220,12 @@ mod tests {
             Refusal::Version,
             Refusal::TooLong,
             Refusal::Full,
+            later(Excess::Connects),
+            later(Excess::Memory),
+            later(Excess::AddressConnections),
+            later(Excess::AddressConnects),
+            Refusal::BadRequest(Fault::ProxyMissing),
+            Refusal::BadRequest(Fault::ProxyUntrusted),
         ];
         all.into_iter().for_each(|refusal| refusals.count(refusal));
         assert!(refusals.iter().all(|(_, count)| count == 1));

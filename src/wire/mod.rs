@@ -15,6 +15,7 @@ pub mod error;
 pub mod frame;
 pub mod mask;
 pub mod origin;
+pub mod proxy;
 pub mod refusal;
 pub mod upgrade;
 pub mod utf8;

@@ -28,6 +28,25 @@ pub enum Fault {
     OriginHeader,
     /// `Sec-WebSocket-Protocol` is not text, or spread over more lines than are read.
     Protocols,
+    /// A trusted balancer did not begin with a PROXY header.
+    ProxyMissing,
+    /// A trusted balancer's PROXY header is not one of version 1 or 2, or longer than is read.
+    ProxyMalformed,
+    /// A PROXY header from an address that is not trusted to say who its clients are.
+    ProxyUntrusted,
+}
+
+/// What there is too much of at the moment, so that a client is asked to come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// Upgrades in this second.
+    Connects,
+    /// Memory in use on the box, or in the server's control group.
+    Memory,
+    /// Connections that the client's address has.
+    AddressConnections,
+    /// Connections that the client's address has made in this second.
+    AddressConnects,
 }
 
 /// Why a connection is refused before it became a WebSocket.
@@ -49,6 +68,13 @@ pub enum Refusal {
     TooLong,
     /// 503: the server drains. A full one sends nothing: it shuts its listeners until there is room.
     Full,
+    /// 503, or 429 if it is the client's address alone that has too much: there will be room later.
+    Later {
+        /// What there is too much of.
+        excess: Excess,
+        /// When to come again, in seconds; not the same for all that are refused.
+        retry_after_s: u16,
+    },
 }
 
 impl Refusal {
@@ -61,6 +87,8 @@ impl Refusal {
     pub fn label(self) -> &'static str {
         match self {
             Self::BadRequest(Fault::NotHttp) => "not_http",
+            Self::BadRequest(Fault::ProxyMissing | Fault::ProxyMalformed) => "proxy_header",
+            Self::BadRequest(Fault::ProxyUntrusted) => "proxy_untrusted",
             Self::BadRequest(_) => "bad_request",
             Self::Origin => "origin",
             Self::NotFound => "not_found",
@@ -69,6 +97,7 @@ impl Refusal {
             Self::Version => "version",
             Self::TooLong => "too_long",
             Self::Full => "full",
+            Self::Later { excess, .. } => excess.label(),
         }
     }
 
@@ -87,6 +116,7 @@ impl Refusal {
                 "The request head is longer than this server reads; send fewer or shorter headers."
             }
             Self::Full => "The server is shutting down; connect again, and another may answer.",
+            Self::Later { excess, .. } => excess.reason(),
         }
     }
 
@@ -95,8 +125,12 @@ impl Refusal {
         let (status, phrase, extra_header) = self.facts();
         let body = self.reason();
         let length = body.len() + 1;
+        let retry_after = match self {
+            Self::Later { retry_after_s, .. } => format!("Retry-After: {retry_after_s}\r\n"),
+            _ => String::new(),
+        };
         let head = format!(
-            "HTTP/1.1 {status} {phrase}\r\n{extra_header}Content-Type: text/plain; charset=utf-8\r\n\
+            "HTTP/1.1 {status} {phrase}\r\n{extra_header}{retry_after}Content-Type: text/plain; charset=utf-8\r\n\
              Content-Length: {length}\r\nConnection: close\r\n\r\n{body}\n"
         );
         out.extend_from_slice(head.as_bytes());
@@ -113,6 +147,28 @@ impl Refusal {
             Self::Version => (426, "Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
             Self::TooLong => (431, "Request Header Fields Too Large", ""),
             Self::Full => (503, "Service Unavailable", "Retry-After: 1\r\n"),
+            Self::Later { excess: Excess::Connects | Excess::Memory, .. } => (503, "Service Unavailable", ""),
+            Self::Later { .. } => (429, "Too Many Requests", ""),
+        }
+    }
+}
+
+impl Excess {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Connects => "connects",
+            Self::Memory => "memory",
+            Self::AddressConnections => "address_connections",
+            Self::AddressConnects => "address_connects",
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Connects => "More clients connect than this server takes in a second; come again later.",
+            Self::Memory => "This server has no memory for more clients at the moment; come again later.",
+            Self::AddressConnections => "Your address has as many connections as it may; close one first.",
+            Self::AddressConnects => "Your address connects more often than it may; come again later.",
         }
     }
 }
@@ -132,6 +188,13 @@ impl Fault {
             Self::Key => "Sec-WebSocket-Key must be there once, with 16 bytes in base64.",
             Self::OriginHeader => "There may be one Origin header at most, and it must be text.",
             Self::Protocols => "Sec-WebSocket-Protocol must be text on at most 4 lines.",
+            Self::ProxyMissing => {
+                "A balancer that admission.proxy_protocol_from lists must begin with a PROXY header; none came."
+            }
+            Self::ProxyMalformed => "The PROXY header is not one of version 1 or 2 of the PROXY protocol.",
+            Self::ProxyUntrusted => {
+                "This is a PROXY header from an address that admission.proxy_protocol_from does not list."
+            }
         }
     }
 }
@@ -158,6 +221,13 @@ mod tests {
             (Refusal::Version, 426),
             (Refusal::TooLong, 431),
             (Refusal::Full, 503),
+            (Refusal::BadRequest(Fault::ProxyMissing), 400),
+            (Refusal::BadRequest(Fault::ProxyMalformed), 400),
+            (Refusal::BadRequest(Fault::ProxyUntrusted), 400),
+            (Refusal::Later { excess: Excess::Connects, retry_after_s: 3 }, 503),
+            (Refusal::Later { excess: Excess::Memory, retry_after_s: 3 }, 503),
+            (Refusal::Later { excess: Excess::AddressConnections, retry_after_s: 3 }, 429),
+            (Refusal::Later { excess: Excess::AddressConnects, retry_after_s: 3 }, 429),
         ];
         for (refusal, status) in all {
             let text = response(refusal);
@@ -175,6 +245,13 @@ mod tests {
     fn a_wrong_method_is_told_the_right_one_and_a_wrong_version_the_right_version() {
         assert!(response(Refusal::Method).contains("\r\nAllow: GET\r\n"));
         assert!(response(Refusal::Version).contains("\r\nSec-WebSocket-Version: 13\r\n"));
+    }
+
+    #[test]
+    fn who_is_to_come_later_is_told_when() {
+        let text = response(Refusal::Later { excess: Excess::Connects, retry_after_s: 17 });
+        assert_eq!(text.matches("\r\nRetry-After: 17\r\n").count(), 1, "{text}");
+        assert_eq!(response(Refusal::Origin).matches("Retry-After").count(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Rules for who may come in, where the file does not say:
 //! - **insecure**: only where every listener is on loopback and the file says nothing of access:
-//!   no token keys and no anonymous clients. A deployment with tokens behind a proxy on the same
+//!   no token keys, no anonymous clients and no balancers. A deployment with tokens behind a proxy on the same
 //!   machine listens on loopback as well, and must not be open to whom the proxy lets through.
 //! - **origins**: pages of this machine where that rule made the server insecure, else none.
 
@@ -26,6 +26,7 @@ impl Config {
             && self.client.token.is_none()
             && self.client.subscription_token.is_none()
             && !self.client.allow_anonymous_connect_without_token
+            && self.admission.proxy_protocol_from.is_empty()
     }
 
     /// Whether every listener of clients is on loopback.
@@ -84,6 +85,9 @@ impl Config {
     pub fn shard_settings(&self, shards: usize, connections_max_per_shard: usize) -> shard::Settings {
         assert!(shards > 0, "a server has at least one shard");
         let limits = &self.limits;
+        let admission = &self.admission;
+        // Rounded up: a limit of 1 on two shards is not none.
+        let shared_out = |per_second: u32| per_second.div_ceil(u32::try_from(shards).unwrap_or(u32::MAX));
         shard::Settings {
             socket: self.socket.clone(),
             path: self.path.clone(),
@@ -98,6 +102,13 @@ impl Config {
             close_timeout_ms: limits.close_timeout_ms,
             write_timeout_ms: limits.write_timeout_ms,
             inbox_bytes_max: limits.inbox_bytes_max,
+            admission: shard::Admission {
+                accepts_per_second: shared_out(admission.accepts_per_second),
+                connects_per_second: shared_out(admission.connects_per_second),
+                connections_per_address_max: admission.connections_per_address_max,
+                connects_per_second_per_address: admission.connects_per_second_per_address,
+                proxy_protocol_from: admission.proxy_protocol_from.clone(),
+            },
         }
     }
 
@@ -147,6 +158,7 @@ mod tests {
             &format!("[client.token]\n{key}"),
             &format!("[client.subscription_token]\n{key}"),
             "client.allow_anonymous_connect_without_token = true",
+            "admission.proxy_protocol_from = ['127.0.0.1']",
         ] {
             let config = parse(text);
             assert!(!config.rooms_settings().insecure, "{text}");
@@ -232,7 +244,9 @@ mod tests {
              defer_accept_s = 4\nuser_timeout_ms = 5\nkeepalive_s = 6\nnotsent_lowat_bytes = 7\n\
              [limits]\naccept_batch = 8\nmessage_bytes_max = 9\nbacklog_bytes_max = 10\n\
              backlog_total_bytes_max = 44\ninbox_bytes_max = 12\nupgrade_timeout_ms = 13\n\
-             close_timeout_ms = 14\nwrite_timeout_ms = 15",
+             close_timeout_ms = 14\nwrite_timeout_ms = 15\n\
+             [admission]\naccepts_per_second = 16\nconnects_per_second = 17\nconnections_per_address_max = 18\n\
+             connects_per_second_per_address = 19\nproxy_protocol_from = ['192.0.2.0/24']",
         );
         let expected = shard::Settings {
             socket: shard::SocketOptions {
@@ -246,7 +260,7 @@ mod tests {
             },
             path: "/ws".to_owned(),
             subprotocols: &["centrifuge-json"],
-            origins: Origins::Loopback,
+            origins: Origins::Matching(Vec::new()),
             connections_max: 99,
             accept_batch: 8,
             message_bytes_max: 9,
@@ -256,6 +270,13 @@ mod tests {
             close_timeout_ms: 14,
             write_timeout_ms: 15,
             inbox_bytes_max: 12,
+            admission: shard::Admission {
+                accepts_per_second: 4,
+                connects_per_second: 5,
+                connections_per_address_max: 18,
+                connects_per_second_per_address: 19,
+                proxy_protocol_from: vec!["192.0.2.0/24".parse().unwrap()],
+            },
         };
         assert_eq!(config.shard_settings(4, 99), expected);
     }

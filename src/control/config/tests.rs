@@ -217,6 +217,22 @@ fn values_that_cannot_be_are_refused() {
             "t.toml:4: `channel.without_namespace.conflate` is \"user\" in rooms with a history; needed: no \
              history_size and history_ttl, because what is replaced is not kept",
         ),
+        (
+            "[admission]\naccepts_per_second = 1000001",
+            "t.toml:2: `admission.accepts_per_second` is 1000001; needed: 1000000 at most",
+        ),
+        (
+            "[admission]\nconnects_per_second = 1000001",
+            "t.toml:2: `admission.connects_per_second` is 1000001; needed: 1000000 at most",
+        ),
+        (
+            "[admission]\nconnects_per_second_per_address = 1000001",
+            "t.toml:2: `admission.connects_per_second_per_address` is 1000001; needed: 1000000 at most",
+        ),
+        (
+            "[admission]\nmemory_max_percent = 100",
+            "t.toml:2: `admission.memory_max_percent` is 100; needed: 99 at most",
+        ),
         ("[client]\nchannel_limit = 0", "t.toml:2: `client.channel_limit` is 0; needed: 1 at least"),
         (
             "[client]\nstale_close_delay_ms = 0",

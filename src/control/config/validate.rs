@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use super::document::Document;
 use super::error::ConfigError;
-use super::{Config, HttpApi, SHARDS_MAX, Token};
+use super::{Admission, Config, HttpApi, SHARDS_MAX, Token};
 use crate::host::processors;
 use crate::shard::wheel::HORIZON_MS;
 
@@ -19,7 +19,10 @@ const API_KEY_BYTES_MIN: usize = 16;
 /// Most publications that one answer may be set to hold.
 const ANSWER_PUBLICATIONS_MAX: usize = 1_000_000;
 
-/// Highest rate that a client or a room may be held to: above it a typing error is likelier than a wish.
+/// Highest part of the memory from which on new connections may be refused: all of it is never in use.
+const MEMORY_PERCENT_MAX: usize = 99;
+
+/// Highest rate that clients or a room may be held to: above it a typing error is likelier than a wish.
 const PER_SECOND_MAX: usize = 1_000_000;
 
 /// A failed check.
@@ -36,6 +39,7 @@ pub(super) fn validate(config: &Config, document: &Document<'_>) -> Result<(), C
     server(config)
         .and_then(|()| backlogs(config, config.shards.max(1)))
         .and_then(|()| limits(config))
+        .and_then(|()| admission(&config.admission))
         .and_then(|()| client(config))
         .and_then(|()| store(config))
         .and_then(|()| http_api(&config.http_api))
@@ -187,6 +191,14 @@ fn limits(config: &Config) -> Result<(), Failure> {
     not_below(("limits.backlog_bytes_max", limits.backlog_bytes_max), message)?;
     not_below(("limits.inbox_bytes_max", limits.inbox_bytes_max), message)?;
     at_least("socket.listen_backlog", config.socket.listen_backlog as usize, 1)
+}
+
+fn admission(admission: &Admission) -> Result<(), Failure> {
+    rate("admission.accepts_per_second", admission.accepts_per_second)?;
+    rate("admission.connects_per_second", admission.connects_per_second)?;
+    let per_address = "admission.connects_per_second_per_address";
+    rate(per_address, admission.connects_per_second_per_address)?;
+    at_most("admission.memory_max_percent", admission.memory_max_percent as usize, MEMORY_PERCENT_MAX)
 }
 
 fn client(config: &Config) -> Result<(), Failure> {

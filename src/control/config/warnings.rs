@@ -21,6 +21,7 @@ impl Config {
             ));
         }
         self.warn_of_api(&mut warnings);
+        self.warn_of_admission(&mut warnings);
         warn_of_key("client.token", self.client.token.as_ref(), &mut warnings);
         warn_of_key("client.subscription_token", self.client.subscription_token.as_ref(), &mut warnings);
         warn_of_options("channel.without_namespace", &self.channel.without_namespace, &mut warnings);
@@ -66,6 +67,30 @@ impl Config {
         ));
         if !self.http_api.key.is_empty() {
             warnings.push("http_api.key does nothing with http_api.insecure = true".to_owned());
+        }
+    }
+
+    fn warn_of_admission(&self, warnings: &mut Vec<String>) {
+        let admission = &self.admission;
+        if let Some(all) = admission.proxy_protocol_from.iter().find(|network| network.prefix_len() == 0) {
+            warnings.push(format!(
+                "admission.proxy_protocol_from trusts every address ({all}): whoever connects may say that it \
+                 comes from any address"
+            ));
+        }
+        let per_address = [
+            ("connections_per_address_max", admission.connections_per_address_max),
+            ("connects_per_second_per_address", admission.connects_per_second_per_address),
+        ];
+        let limited = per_address.iter().find(|(_, limit)| *limit > 0);
+        if let Some((option, _)) = limited
+            && self.is_loopback()
+            && admission.proxy_protocol_from.is_empty()
+        {
+            warnings.push(format!(
+                "admission.{option} counts all clients of a proxy on this machine as one: every listener is on \
+                 loopback. Have the proxy send PROXY headers and list it in admission.proxy_protocol_from"
+            ));
         }
     }
 
@@ -349,6 +374,22 @@ mod tests {
             let warning = only(&format!("[channel.without_namespace]\n{text}"));
             assert_eq!(warning, format!("channel.without_namespace: {expected}"));
         }
+    }
+
+    #[test]
+    fn limits_of_addresses_that_hit_the_wrong_ones_are_told() {
+        let open = "insecure = true\nallowed_origins = []\n";
+        for option in ["connections_per_address_max", "connects_per_second_per_address"] {
+            let limit = format!("{open}[admission]\n{option} = 5\n");
+            let warning = only(&limit);
+            assert!(
+                warning.starts_with(&format!("admission.{option} counts all clients of a proxy")),
+                "{warning}"
+            );
+            assert_eq!(warnings(&format!("{limit}proxy_protocol_from = ['127.0.0.1']")), [""; 0]);
+        }
+        let all = only(&format!("{open}[admission]\nproxy_protocol_from = ['10.0.0.0/8', '::/0']"));
+        assert!(all.starts_with("admission.proxy_protocol_from trusts every address (::/0): "), "{all}");
     }
 
     #[test]
