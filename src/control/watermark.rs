@@ -171,7 +171,7 @@ mod tests {
     impl Made {
         fn new(name: &str, files: &[(&str, &str)]) -> Made {
             let made =
-                Box(std::env::temp_dir().join(format!("throng-watermark-{}-{name}", std::process::id())));
+                Made(std::env::temp_dir().join(format!("throng-watermark-{}-{name}", std::process::id())));
             drop(fs::remove_dir_all(&made.0));
             files.iter().for_each(|(path, text)| made.write(path, text));
             made
