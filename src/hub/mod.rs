@@ -15,6 +15,7 @@ mod members;
 mod namespace;
 mod rates;
 mod retention;
+mod sketch;
 mod users;
 
 pub use census::Census;
@@ -23,4 +24,5 @@ pub use members::{Member, Members, RoomIndex};
 pub use namespace::{Conflate, NamespaceOptions, OverCap, RecoveryMode, Slow};
 pub use rates::{Bucket, Buckets, SharedBuckets};
 pub use retention::{Durability, Retention};
+pub use sketch::{Count, Sketch};
 pub use users::{User, Users};

@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::conn::ConnectionId;
 use crate::hub::{Room, RoomId};
@@ -53,6 +54,8 @@ pub(super) struct Batch {
     pub messages: u32,
     /// Offset of the first publication that has one; 0 if none has.
     pub first: u64,
+    /// When the oldest of them was published.
+    pub since: Instant,
 }
 
 /// The open batches of this turn.
@@ -94,11 +97,18 @@ impl Batches {
     }
 
     /// Adds a push of `kind`, or several, separated by newlines; `first` is the offset of the first of them
-    /// that has one, or 0.
-    pub(super) fn add(&mut self, room: &Arc<Room>, kind: Kind, first: u64, messages: u32, pushes: &[u8]) {
+    /// that has one, or 0. The oldest was published at `since`.
+    pub(super) fn add(
+        &mut self,
+        room: &Arc<Room>,
+        kind: Kind,
+        (first, messages): (u64, u32),
+        pushes: &[u8],
+        since: Instant,
+    ) {
         let at = *self.by_room.entry(room.id).or_insert_with(|| {
             let pushes = self.spare.pop().unwrap_or_default();
-            self.open.push(Batch { room: Arc::clone(room), kind, pushes, messages: 0, first: 0 });
+            self.open.push(Batch { room: Arc::clone(room), kind, pushes, messages: 0, first: 0, since });
             self.open.len() - 1
         });
         let batch = &mut self.open[at];
@@ -108,6 +118,7 @@ impl Batches {
         }
         batch.pushes.extend_from_slice(pushes);
         batch.messages += messages;
+        batch.since = batch.since.min(since);
         if batch.first == 0 {
             batch.first = first;
         }
@@ -143,9 +154,9 @@ mod tests {
         let directory = Directory::new(1);
         let room = directory.enter("a", 0, 0);
         let mut batches = Batches::default();
-        batches.add(&room, LIVE, 0, 1, b"1");
+        batches.add(&room, LIVE, (0, 1), b"1", Instant::now());
         assert!(batches.take_other(room.id, LIVE).is_none());
-        batches.add(&room, LIVE, 0, 2, b"2\n3");
+        batches.add(&room, LIVE, (0, 2), b"2\n3", Instant::now());
         let batch = batches.take_other(room.id, Kind { excluded: Some(SENDER), ..LIVE }).unwrap();
         assert_eq!((batch.pushes.as_slice(), batch.messages), (b"1\n2\n3".as_slice(), 3));
         assert!(batches.take_any().is_none());
@@ -157,7 +168,7 @@ mod tests {
         let rooms: Vec<_> = ["a", "b", "c"].map(|name| directory.enter(name, 0, 0)).into();
         let mut batches = Batches::default();
         for room in &rooms {
-            batches.add(room, LIVE, 0, 1, room.name.as_bytes());
+            batches.add(room, LIVE, (0, 1), room.name.as_bytes(), Instant::now());
         }
         assert_eq!(batches.take(rooms[0].id).unwrap().pushes, b"a");
         assert_eq!(batches.take(rooms[2].id).unwrap().pushes, b"c");
@@ -170,7 +181,7 @@ mod tests {
         let directory = Directory::new(1);
         let room = directory.enter("a", 0, 0);
         let mut batches = Batches::default();
-        batches.add(&room, LIVE, 0, 1, &[b'x'; BATCH_BYTES_MAX]);
+        batches.add(&room, LIVE, (0, 1), &[b'x'; BATCH_BYTES_MAX], Instant::now());
         assert!(batches.take_other(room.id, LIVE).is_some());
     }
 }

@@ -2,13 +2,14 @@
 //! control plane.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use crate::conn::ConnectionId;
 use crate::hub::RoomId;
 use crate::protocol::ErrorCode;
-use crate::rooms::{Order, Survey};
+use crate::rooms::{HeatAsk, Order, Survey};
 use crate::store::{Position, Unread};
 
 /// Which members of a room a push is for.
@@ -125,6 +126,8 @@ pub enum Event {
         messages: u32,
         /// Offset of the first publication among them that has one; 0 if none has.
         first: u64,
+        /// When the oldest of them was published.
+        since: Instant,
     },
     /// Answer a presence question about a room.
     Ask {
@@ -149,6 +152,10 @@ pub enum Event {
         /// Where the answer is written.
         survey: Arc<Survey>,
     },
+    /// Say which rooms were delivered to most since the last time, and count from now on.
+    Heat(HeatAsk),
+    /// Nobody asks for that any more.
+    HeatOff,
     /// Do something with the connections of a user.
     Order(Arc<Order>),
     /// Go on with the walk over the connections; from the shard itself.

@@ -1,6 +1,7 @@
 //! Fan-out: from a push to the members of its room, here and in other shards.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -23,7 +24,7 @@ impl Rooms {
     ) {
         let push = std::mem::take(&mut self.scratch);
         let excluded = excluded.map(|key| Sender { shard: self.links.me(), connection: io.id(key) });
-        self.batch(io, room, Kind { audience, excluded, is_relayed: false }, (1, 0), &push);
+        self.batch(io, room, Kind { audience, excluded, is_relayed: false }, (1, 0), &push, io.now());
         self.scratch = push;
     }
 
@@ -32,10 +33,10 @@ impl Rooms {
         &mut self,
         io: &mut Io<Peer>,
         room: RoomId,
-        audience: Audience,
-        excluded: Option<ConnectionId>,
+        (audience, excluded): (Audience, Option<ConnectionId>),
         pushes: &Bytes,
         (messages, first): (u32, u64),
+        since: Instant,
     ) {
         // The last member may have left while the pushes were on their way.
         let Some(index) = self.members.index_of(room) else { return };
@@ -45,7 +46,7 @@ impl Rooms {
         let room = Arc::clone(self.members.room(index));
         let excluded = excluded.map(|connection| Sender { shard: self.links.me(), connection });
         let kind = Kind { audience, excluded, is_relayed: true };
-        self.batch(io, &room, kind, (messages, first), pushes);
+        self.batch(io, &room, kind, (messages, first), pushes, since);
     }
 
     fn batch(
@@ -55,11 +56,12 @@ impl Rooms {
         kind: Kind,
         (messages, first): (u32, u64),
         pushes: &[u8],
+        since: Instant,
     ) {
         if let Some(other) = self.batches.take_other(room.id, kind) {
             self.send_batch(io, other);
         }
-        self.batches.add(room, kind, first, messages, pushes);
+        self.batches.add(room, kind, (first, messages), pushes, since);
     }
 
     /// Sends what `room` has waiting, before its members change.
@@ -90,7 +92,7 @@ impl Rooms {
 
     /// Queues a batch for the members here of whom `is_for` is true.
     pub(super) fn deliver(&mut self, io: &mut Io<Peer>, batch: &Batch, is_for: impl Fn(Key) -> bool) {
-        let Batch { room, kind, pushes, messages, first } = batch;
+        let Batch { room, kind, pushes, messages, first, since } = batch;
         let Some(index) = self.members.index_of(room.id) else { return };
         let frame = io.frame(TEXT, *messages, pushes);
         if *first > 0 {
@@ -102,6 +104,7 @@ impl Rooms {
         // Who has not even taken the last beat gets this one from the history.
         let is_beat = *first > 0 && room.is_feed();
         let mut behind = Vec::new();
+        let mut queued = 0;
         for member in self.members.of(index) {
             let is_meant = match kind.audience {
                 Audience::Everyone => !member.trails(),
@@ -114,19 +117,26 @@ impl Rooms {
                     behind.push(key);
                 } else {
                     io.queue(key, frame);
+                    queued += 1;
                 }
             }
         }
         for key in behind {
             self.miss_beat(io, key, index, *first - 1);
         }
+        if queued > 0 {
+            self.warm(room.id, queued * u64::from(*messages));
+            if kind.audience == Audience::Everyone {
+                io.published(*since, *messages);
+            }
+        }
         io.flush_if_large();
     }
 
     /// Sends a batch that began here to the other shards that have members.
     fn tell_other_shards(&mut self, io: &mut Io<Peer>, batch: &Batch) {
-        let Batch { room, kind, pushes, messages, first } = batch;
-        let (messages, first) = (*messages, *first);
+        let Batch { room, kind, pushes, messages, first, since } = batch;
+        let (messages, first, since) = (*messages, *first, *since);
         if !kind.is_relayed {
             let mut shared = None;
             let me = self.links.me();
@@ -145,6 +155,7 @@ impl Rooms {
                     pushes,
                     messages,
                     first,
+                    since,
                 };
                 self.links.send(shard, event, bytes);
             }

@@ -46,6 +46,7 @@ impl Held {
                 last.pushes.push(b'\n');
                 last.pushes.extend_from_slice(&batch.pushes);
                 last.messages += batch.messages;
+                last.since = last.since.min(batch.since);
                 if last.first == 0 {
                     last.first = batch.first;
                 }

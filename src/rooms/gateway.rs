@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -17,7 +18,9 @@ use crate::hub::{NamespaceOptions, Room};
 use crate::protocol::{ChannelName, ErrorCode, push};
 use crate::rooms::outlet::{Callback, Told};
 use crate::rooms::remote::{ClientText, Deed};
-use crate::rooms::{Audience, Ending, Event, Grant, Links, Order, Renewal, Rooms, Shared, Survey, Ticket};
+use crate::rooms::{
+    Audience, Ending, Event, Grant, Heat, HeatAsk, Links, Order, Renewal, Rooms, Shared, Survey, Ticket,
+};
 use crate::store::{Answer, Ask, Position, Publication, Request, Since, Version, committer};
 
 /// What is done with an answer.
@@ -99,6 +102,7 @@ impl Gateway {
             let mut text = Vec::new();
             push::publication(&mut text, &room.quoted, &body, 0);
             let pushes = Bytes::from(text);
+            let since = Instant::now();
             let mut links = self.links.clone();
             for shard in room.shards() {
                 let event = Event::Published {
@@ -108,6 +112,7 @@ impl Gateway {
                     pushes: pushes.clone(),
                     messages: 1,
                     first: 0,
+                    since,
                 };
                 links.send(shard, event, pushes.len());
             }
@@ -262,6 +267,25 @@ impl Gateway {
                 each(&room.name, clients);
             }
         });
+    }
+
+    /// Has every shard tell which rooms it delivered to most since it was asked last. From the first time on
+    /// it counts, until `forget_heat`. A shard that has ended never tells.
+    pub fn heat(&self, tell: impl Fn(Heat) + Clone + Send + 'static) {
+        self.tell_all(|| Event::Heat(HeatAsk::new(tell.clone())));
+    }
+
+    /// Nobody wants to know that any more: the shards count no longer.
+    pub fn forget_heat(&self) {
+        self.tell_all(|| Event::HeatOff);
+    }
+
+    fn tell_all(&self, event: impl Fn() -> Event) {
+        let mut links = self.links.clone();
+        for shard in 0..links.shards() {
+            links.send(shard, event(), 0);
+        }
+        links.wake();
     }
 
     /// How much of everything there is; takes as long as `rooms`.

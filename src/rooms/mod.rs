@@ -21,6 +21,7 @@ mod falls;
 mod fanout;
 mod feed;
 mod gateway;
+mod heat;
 mod links;
 mod liveness;
 mod outlet;
@@ -41,7 +42,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use crate::conn::{CloseReason, Connection, ConnectionId, Key};
-use crate::hub::{Buckets, Members, RoomId, User};
+use crate::hub::{Buckets, Members, RoomId, Sketch, User};
 use crate::protocol::{self, ClientId, ClientInfo, Command, Disconnect, ErrorCode, Method, reply};
 use crate::shard::{Io, Service};
 use crate::store::committer;
@@ -59,6 +60,7 @@ use trailing::Trailing;
 
 pub use event::{Asker, Audience, Event, Missed, Part, Reply};
 pub use gateway::{Counts, Gateway, Publish, Tell, Whom};
+pub use heat::{Heat, HeatAsk, HotRoom};
 pub use links::Links;
 pub use outlet::{Callback, Post, Ticket, Told, encode_list};
 pub use peer::Peer;
@@ -101,6 +103,8 @@ pub struct Rooms {
     held: HashMap<RoomId, Held>,
     /// When each of them has its next beat.
     beats: Vec<(RoomId, u64)>,
+    /// What the rooms are delivered, while somebody looks.
+    heat: Option<Box<Sketch>>,
     /// How many publish commands each connection may still send.
     publishes: Buckets<ConnectionId>,
     /// How many subscribe commands each connection may still send.
@@ -134,6 +138,7 @@ impl Rooms {
             signals: Signals::default(),
             held: HashMap::new(),
             beats: Vec::new(),
+            heat: None,
             publishes: Buckets::default(),
             subscribes: Buckets::default(),
             replies: Vec::new(),
@@ -331,8 +336,8 @@ impl Service for Rooms {
 
     fn event(&mut self, io: &mut Io<Peer>, event: Event) {
         match event {
-            Event::Published { room, audience, excluded, pushes, messages, first } => {
-                self.relay(io, room, audience, excluded, &pushes, (messages, first));
+            Event::Published { room, audience, excluded, pushes, messages, first, since } => {
+                self.relay(io, room, (audience, excluded), &pushes, (messages, first), since);
             }
             Event::Kept(numbers) => self.kept(io, &numbers),
             Event::Answered { number, answer } => self.answered(io, number, answer),
@@ -341,6 +346,8 @@ impl Service for Rooms {
             Event::Ask { room, asker, shard } => self.answer(io, room, asker, shard),
             Event::Answer { asker, part } => self.take_answer(io, asker, part),
             Event::Survey { room, survey } => self.survey(io, room, &survey),
+            Event::Heat(ask) => self.tell_heat(ask),
+            Event::HeatOff => self.heat = None,
             Event::Order(order) => self.take_order(order),
             Event::WalkOn => self.walk_on(io),
         }

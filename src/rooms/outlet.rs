@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -110,14 +111,15 @@ impl Post {
     }
 
     fn send_batch(&mut self, batch: Batch) {
-        let Batch { room, kind, pushes, messages, first } = batch;
+        let Batch { room, kind, pushes, messages, first, since } = batch;
         let shared = Bytes::copy_from_slice(&pushes);
         for shard in room.shards() {
             let excluded =
                 kind.excluded.filter(|sender| sender.shard == shard).map(|sender| sender.connection);
             let pushes = shared.clone();
             let audience = kind.audience;
-            let event = Event::Published { room: room.id, audience, excluded, pushes, messages, first };
+            let room = room.id;
+            let event = Event::Published { room, audience, excluded, pushes, messages, first, since };
             self.links.send(shard, event, shared.len());
         }
         self.batches.recycle(pushes);
@@ -195,7 +197,7 @@ pub fn encode_list(publications: &[Publication]) -> Bytes {
 impl Outlet for Post {
     type Ticket = Ticket;
 
-    fn published(&mut self, room: &str, position: Position, body: &Bytes, ticket: Ticket) {
+    fn published(&mut self, room: &str, position: Position, body: &Bytes, since: Instant, ticket: Ticket) {
         let excluded = match &ticket {
             Ticket::Client { shard, excluded: Some(connection), .. } => {
                 Some(Sender { shard: *shard, connection: *connection })
@@ -210,7 +212,7 @@ impl Outlet for Post {
             }
             self.scratch.clear();
             push::publication(&mut self.scratch, &room.quoted, body, position.offset);
-            self.batches.add(&room, kind, position.offset, 1, &self.scratch);
+            self.batches.add(&room, kind, (position.offset, 1), &self.scratch, since);
         }
         match ticket {
             Ticket::Client { shard, number, .. } => self.kept[shard].push(number),

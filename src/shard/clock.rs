@@ -10,6 +10,8 @@ static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// Time and chance as a shard sees them.
 #[derive(Debug)]
 pub(super) struct Clock {
+    /// When the turn began.
+    now: Instant,
     now_ms: u64,
     unix_s: i64,
     random: u64,
@@ -19,18 +21,29 @@ impl Clock {
     /// A clock whose time goes on from that of the other shards' clocks.
     pub(super) fn new() -> Self {
         let random = RandomState::new().hash_one(0) | 1;
-        let mut clock = Clock { now_ms: 0, unix_s: 0, random };
+        let mut clock = Clock { now: *STARTED, now_ms: u64::MAX, unix_s: 0, random };
         clock.turn();
         clock
     }
 
     /// Begins a turn.
     pub(super) fn turn(&mut self) {
-        self.now_ms = STARTED.elapsed().as_millis() as u64;
+        self.now = Instant::now();
+        let now_ms = self.now.saturating_duration_since(*STARTED).as_millis() as u64;
+        // Of the turns within a millisecond one asks what day it is.
+        if now_ms == self.now_ms {
+            return;
+        }
+        self.now_ms = now_ms;
         // A clock before 1970 counts as 1970: every token with a `nbf` is refused then.
         self.unix_s = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_secs() as i64);
+    }
+
+    /// When the turn began.
+    pub(super) fn now(&self) -> Instant {
+        self.now
     }
 
     /// Milliseconds since the first shard started, by one clock for all shards.

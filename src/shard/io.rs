@@ -12,6 +12,7 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -108,6 +109,11 @@ impl<P> Io<P> {
         self.clock.now_ms()
     }
 
+    /// When this turn began.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     /// Seconds since 1970, as of this turn.
     pub fn unix_s(&self) -> i64 {
         self.clock.unix_s()
@@ -133,6 +139,12 @@ impl<P> Io<P> {
     /// `Service::overfull`.
     pub fn mark(&mut self, frame: FrameId, mark: Mark) {
         self.output.mark(frame, mark);
+    }
+
+    /// Takes note that `messages` that were published at `since` are queued for all who get them, so that the
+    /// time until they are written is counted.
+    pub fn published(&mut self, since: Instant, messages: u32) {
+        self.output.published(since, messages);
     }
 
     /// Queues `frame`, made in this turn, for connection `key`. What an ended connection is sent is dropped.
@@ -332,6 +344,7 @@ impl<P> Io<P> {
         }
         self.stats.deliveries.add(messages);
         self.stats.writes.add(writes);
+        self.output.tell_times(&self.stats.publish_times);
         self.output.clear();
     }
 

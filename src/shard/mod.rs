@@ -26,6 +26,8 @@ mod service;
 pub mod settings;
 mod shed;
 mod stats;
+mod times;
+mod total;
 pub mod wheel;
 mod write;
 
@@ -57,6 +59,8 @@ pub use output::FrameId;
 pub use service::Service;
 pub use settings::Settings;
 pub use stats::{CLOSE_CODES, Counter, SlowReason, Stats};
+pub use times::{TIME_BUCKETS, Times, bucket_end_us, percentile_us};
+pub use total::Total;
 
 /// Token of the inbox's waker; no connection and no listener has it.
 const WAKER: Token = Token(usize::MAX);
@@ -131,6 +135,8 @@ pub struct Shard<S: Service> {
     stalls_checked_at_ms: u64,
     /// Most connections since memory was last given back.
     peak: usize,
+    /// Connections that `Stats::total` was told of.
+    counted: usize,
 }
 
 impl<S: Service> Shard<S> {
@@ -180,6 +186,7 @@ impl<S: Service> Shard<S> {
             generation: 0,
             stalls_checked_at_ms: 0,
             peak: 0,
+            counted: 0,
         })
     }
 
@@ -213,12 +220,14 @@ impl<S: Service> Shard<S> {
         self.io.stats.turns.add(1);
         self.take_events();
         self.accept();
+        self.count();
         self.take_inbox();
         self.take_timers();
         if let Some(drain) = &mut self.drain {
             drain.advance(&mut self.io);
         }
         self.finish();
+        self.count();
         if self.events.is_empty() {
             self.settle();
         }
@@ -292,6 +301,15 @@ impl<S: Service> Shard<S> {
         });
         stats.connections.set(connections.len() as u64);
         self.peak = self.peak.max(connections.len());
+    }
+
+    /// Tells `Stats::total` how many connections there are.
+    fn count(&mut self) {
+        let connections = self.io.connections.len();
+        if connections != self.counted {
+            self.io.stats.total.change(self.counted, connections);
+            self.counted = connections;
+        }
     }
 
     fn take_inbox(&mut self) {

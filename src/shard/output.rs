@@ -8,9 +8,12 @@
 //! Absent on purpose: sockets and connections. `io` walks the lists and writes; the list's end is
 //! kept in the connection (`Connection::pending`) so that an idle one costs four bytes here.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use crate::conn::{Key, Mark, NO_OUTPUT};
+use crate::shard::Times;
 
 /// Bytes of frames after which a turn's output is written before the turn ends, so that one
 /// greedy turn cannot grow the buffer without bound.
@@ -52,6 +55,8 @@ pub struct Output {
     frames: Vec<Frame>,
     entries: Vec<Entry>,
     dirty: Vec<Key>,
+    /// When what was published, and how many messages that is.
+    published: Vec<(Instant, u32)>,
 }
 
 impl Default for Output {
@@ -63,6 +68,7 @@ impl Default for Output {
             frames: Vec::with_capacity(FRAMES_MIN),
             entries: Vec::with_capacity(FRAMES_MIN),
             dirty: Vec::with_capacity(FRAMES_MIN),
+            published: Vec::with_capacity(FRAMES_MIN),
         }
     }
 }
@@ -122,6 +128,23 @@ impl Output {
         self.frames[frame.0 as usize].messages
     }
 
+    /// Takes note that `messages` that were published at `since` are queued for all who get them.
+    pub fn published(&mut self, since: Instant, messages: u32) {
+        self.published.push((since, messages));
+    }
+
+    /// Counts how long ago that was, now that all of it is written. A turn in which nothing was published
+    /// asks no clock.
+    pub(super) fn tell_times(&self, times: &Times) {
+        if self.published.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for (since, messages) in &self.published {
+            times.record(now.saturating_duration_since(*since), (*messages).into());
+        }
+    }
+
     /// Gives `frame` a mark, which it keeps while it waits for a socket.
     pub fn mark(&mut self, frame: FrameId, mark: Mark) {
         self.frames[frame.0 as usize].mark = Some(mark);
@@ -146,6 +169,7 @@ impl Output {
         self.frames.clear();
         self.entries.clear();
         self.dirty.clear();
+        self.published.clear();
     }
 
     /// Gives memory back while nothing is going on.
@@ -154,6 +178,7 @@ impl Output {
         self.frames.shrink_to(OUTPUT_BYTES_IDLE / size_of::<Frame>());
         self.entries.shrink_to(OUTPUT_BYTES_IDLE / size_of::<Entry>());
         self.dirty.shrink_to(OUTPUT_BYTES_IDLE / size_of::<Key>());
+        self.published.shrink_to(OUTPUT_BYTES_IDLE / size_of::<(Instant, u32)>());
     }
 }
 

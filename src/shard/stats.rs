@@ -5,8 +5,10 @@
 //!
 //! Absent on purpose: names for exposition and sums over shards. `control::metrics` has both.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::shard::{Times, Total};
 use crate::wire::Refusal;
 
 /// A number with one writer and any number of readers: a counter, or a gauge where it is set.
@@ -192,6 +194,10 @@ pub struct Stats {
     pub drain_total: Counter,
     /// Gauge: those of them whose turn has come: closed, or gone by themselves.
     pub drain_closed: Counter,
+    /// From when a message was published to the last write of it here.
+    pub publish_times: Times,
+    /// Connections of all shards: the shards of a server have one together.
+    pub total: Arc<Total>,
     /// Number of the last `Message::Probe` that was taken in; 0 for none.
     pub probe: Counter,
 }

@@ -46,8 +46,15 @@ pub trait Outlet: Send + 'static {
     /// Who asked.
     type Ticket: Send + 'static;
 
-    /// A publication is kept: deliver it to the members of `room`, then tell its publisher.
-    fn published(&mut self, room: &str, position: Position, body: &Bytes, ticket: Self::Ticket);
+    /// A publication that was asked for at `since` is kept: deliver it to the members of `room`, then tell its publisher.
+    fn published(
+        &mut self,
+        room: &str,
+        position: Position,
+        body: &Bytes,
+        since: Instant,
+        ticket: Self::Ticket,
+    );
 
     /// Anything else that came of a question about `room` (empty for a question about several).
     fn answered(&mut self, room: &str, ticket: Self::Ticket, answer: Result<Answer, ErrorCode>);
@@ -169,6 +176,8 @@ pub fn channel<T>(queue_bytes_max: usize) -> (Handle<T>, Intake<T>) {
 struct Outcome<T> {
     room: Box<str>,
     ticket: T,
+    /// When it was asked.
+    since: Instant,
     result: Result<Kept, ErrorCode>,
 }
 
@@ -271,7 +280,7 @@ impl<O: Outlet> Committer<O> {
             (room, result.unwrap_or_else(|error| Err(self.failed(&error))))
         };
         self.round.answered_bytes += result.as_ref().map_or(0, Kept::answer_bytes);
-        let outcome = Outcome { room, ticket: op.ticket, result };
+        let outcome = Outcome { room, ticket: op.ticket, since: op.since, result };
         let outcomes = if is_in_memory { &mut self.round.in_memory } else { &mut self.round.on_disk };
         outcomes.push(outcome);
     }
@@ -307,9 +316,11 @@ impl<O: Outlet> Committer<O> {
         if outcomes.is_empty() {
             return outcomes;
         }
-        for Outcome { room, ticket, result } in outcomes.drain(..) {
+        for Outcome { room, ticket, since, result } in outcomes.drain(..) {
             match result {
-                Ok(Kept::Published(position, body)) => self.outlet.published(&room, position, &body, ticket),
+                Ok(Kept::Published(position, body)) => {
+                    self.outlet.published(&room, position, &body, since, ticket);
+                }
                 Ok(Kept::Answer(answer)) => self.outlet.answered(&room, ticket, Ok(answer)),
                 Err(code) => self.outlet.answered(&room, ticket, Err(code)),
             }

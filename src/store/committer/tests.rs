@@ -21,7 +21,7 @@ struct Writer(Log);
 impl Outlet for Writer {
     type Ticket = u32;
 
-    fn published(&mut self, room: &str, position: Position, body: &Bytes, ticket: u32) {
+    fn published(&mut self, room: &str, position: Position, body: &Bytes, _since: Instant, ticket: u32) {
         let body = String::from_utf8_lossy(body);
         self.0.lock().unwrap().push(format!("{ticket}: {room} {} {body}", position.offset));
     }
