@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 
 use super::access::{self, Access};
 use super::api::{self, Api};
+use super::dashboard::{self, Dashboard};
 use super::drain::{self, Drain};
 use super::metrics;
 use super::store_metrics::StoreCollector;
@@ -33,8 +34,8 @@ use super::watermark::MemoryGauges;
 use crate::shard::Stats;
 
 /// What a request for anything else is answered with.
-const HINT: &str = "not found; the admin listener has /healthz, /readyz, /metrics and the server API at /api, \
-                    which /api/openapi.json describes\n";
+const HINT: &str = "not found; the admin listener has /dashboard, /healthz, /readyz, /metrics and the server API at \
+                    /api, which /api/openapi.json describes\n";
 
 /// Where the server is in its life: starting, then ready, then draining, and ready again if the drain is
 /// taken back.
@@ -80,37 +81,38 @@ impl Health {
 /// What the admin listener answers from.
 #[derive(Debug, Clone)]
 pub struct AdminState {
-    health: Arc<Health>,
-    registry: Arc<Registry>,
-    api: Arc<Api>,
-    drain: Arc<Drain>,
-    access: Arc<Access>,
+    /// What `/readyz` tells.
+    pub(super) health: Arc<Health>,
+    /// What `/metrics` tells.
+    pub(super) registry: Arc<Registry>,
+    /// The server API.
+    pub(super) api: Arc<Api>,
+    /// What `/api/drain` steers.
+    pub(super) drain: Arc<Drain>,
+    /// Who may steer, and see names.
+    pub(super) access: Arc<Access>,
+    /// The dashboard.
+    pub(super) dashboard: Arc<Dashboard>,
 }
 
 impl AdminState {
-    /// Answers from `health`, from `stats`, one of each shard in the order of their numbers, from what
-    /// the durable store counts, from `memory`, and from `api`; `drain` is steered by whom `access` lets.
-    pub(super) fn new(
-        health: Arc<Health>,
+    /// Everything that is measured: what the shards count, one of `stats` for each in the order of their
+    /// numbers, what the durable store does, the memory in use, and what the other parts know.
+    pub(super) fn registry(
         stats: Arc<[Arc<Stats>]>,
         store: StoreCollector,
         memory: &MemoryGauges,
-        api: Api,
-        drain: Arc<Drain>,
-        access: Access,
-    ) -> AdminState {
+        api: &Api,
+        drain: &Arc<Drain>,
+        dashboard: &Arc<Dashboard>,
+    ) -> Arc<Registry> {
         let mut registry = metrics::registry(stats);
         registry.register_collector(Box::new(store));
         memory.register(&mut registry);
         api.register(&mut registry);
-        registry.register_collector(Box::new(drain::Gauges(Arc::clone(&drain))));
-        AdminState {
-            health,
-            registry: Arc::new(registry),
-            api: Arc::new(api),
-            drain,
-            access: Arc::new(access),
-        }
+        registry.register_collector(Box::new(drain::Gauges(Arc::clone(drain))));
+        dashboard.register(&mut registry);
+        Arc::new(registry)
     }
 }
 
@@ -139,6 +141,7 @@ pub async fn serve(
 fn router(state: AdminState) -> Router {
     let api = api::router(Arc::clone(&state.api));
     let guard = from_fn_with_state(Arc::clone(&state.access), access::guard);
+    let dashboard = dashboard::router(Arc::clone(&state.dashboard), Arc::clone(&state.access));
     let guarded = drain::router(Arc::clone(&state.drain)).route_layer(guard);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -148,6 +151,7 @@ fn router(state: AdminState) -> Router {
         .with_state(state)
         .merge(api)
         .merge(guarded)
+        .merge(dashboard)
 }
 
 async fn readyz(State(state): State<AdminState>) -> (StatusCode, &'static str) {
@@ -210,10 +214,21 @@ mod tests {
         let stats: Arc<[Arc<Stats>]> = Arc::new(stats);
         let shared = Arc::new(Shared::new(rooms::Settings::default(), 0).unwrap());
         let gateway = Gateway::new(shared, Links::of_no_shard(Arc::new([])), committer::channel(1).0);
-        let api = Api::new(&Config::default(), gateway, Arc::clone(&stats));
-        let drain = Arc::new(Drain::new(&Config::default(), Arc::clone(&health), Arc::clone(&stats)));
-        let access = Access::new(&Default::default());
-        AdminState::new(health, stats, store, &MemoryGauges::default(), api, drain, access)
+        let config = Config::default();
+        let api = Arc::new(Api::new(&config, gateway.clone(), Arc::clone(&stats)));
+        let drain = Arc::new(Drain::new(&config, Arc::clone(&health), Arc::clone(&stats)));
+        let sources = dashboard::Sources {
+            stats: Arc::clone(&stats),
+            gateway,
+            health: Arc::clone(&health),
+            drain: Arc::clone(&drain),
+            committer: Arc::default(),
+            inherited: 0,
+        };
+        let dashboard = Dashboard::new(&config, sources);
+        let registry = AdminState::registry(stats, store, &MemoryGauges::default(), &api, &drain, &dashboard);
+        let access = Arc::new(Access::new(&config.http_api));
+        AdminState { health, registry, api, drain, access, dashboard }
     }
 
     fn assert_answer(response: &str, status: &str, body: &str) {
@@ -259,7 +274,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_answered_with_what_there_is() {
-        assert_answer(&answer(state(Phase::Ready), "GET /"), "404", HINT);
+        assert_answer(&answer(state(Phase::Ready), "GET /nothing"), "404", HINT);
+        let response = answer(state(Phase::Ready), "GET /");
+        assert!(response.contains("\r\nlocation: /dashboard\r\n"), "{response}");
         let response = answer(state(Phase::Ready), "POST /metrics");
         assert!(response.starts_with("HTTP/1.1 405"), "{response}");
     }

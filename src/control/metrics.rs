@@ -17,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::shard::{Counter, Stats};
+use crate::shard::{Counter, Stats, TIME_BUCKETS, bucket_end_us};
 
 /// Media type of [`text`]. Source: OpenMetrics 1.0, "Text format".
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -152,6 +152,9 @@ const COUNTERS: [Exposed; 13] = [
     },
 ];
 
+/// The first step of the histogram of publish times: what is faster nobody has to tell apart.
+const PUBLISH_TIME_MIN_US: u64 = 64;
+
 /// A registry that reads `stats`, one of each shard in the order of their numbers.
 pub fn registry(stats: Arc<[Arc<Stats>]>) -> Registry {
     let mut registry = Registry::with_prefix("throng");
@@ -212,6 +215,7 @@ impl Collector for Shards {
             "code",
             |stats| stats.closes.iter().collect(),
         )?;
+        self.publish_times(&mut encoder)?;
         encoder
             .encode_descriptor(
                 "coalescing_ratio",
@@ -232,6 +236,27 @@ impl Shards {
         let writes = self.sum(|stats| &stats.writes);
         // Before the first write there is no ratio; 0 says so and is still a number.
         if writes == 0 { 0.0 } else { self.sum(|stats| &stats.deliveries) as f64 / writes as f64 }
+    }
+
+    /// The histogram of publish times, in steps of a power of two.
+    fn publish_times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut counts = [0; TIME_BUCKETS];
+        let sum_us: u64 = self.0.iter().map(|stats| stats.publish_times.add_to(&mut counts)).sum();
+        let mut buckets: Vec<(f64, u64)> = Vec::new();
+        let mut since_last = 0;
+        for (bucket, count) in counts.iter().enumerate() {
+            since_last += count;
+            let end_us = bucket_end_us(bucket);
+            if end_us.is_none_or(|end_us| end_us.is_power_of_two() && end_us >= PUBLISH_TIME_MIN_US) {
+                let end_s = end_us.map_or(f64::INFINITY, |end_us| end_us as f64 / 1e6);
+                buckets.push((end_s, std::mem::take(&mut since_last)));
+            }
+        }
+        let help = "Time from when a message was published to the last write of it on each shard that has \
+                    members; a socket that is full is not waited for";
+        encoder
+            .encode_descriptor("publish", help, Some(&Unit::Seconds), MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(sum_us as f64 / 1e6, counts.iter().sum(), &buckets, None)
     }
 
     /// One line for each shard.
@@ -285,6 +310,7 @@ impl Shards {
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
+    use std::time::Duration;
 
     use super::*;
     use crate::shard::{CLOSE_CODES, SlowReason};
@@ -391,6 +417,20 @@ mod tests {
         two.writes.set(3);
         assert_eq!(scrape(vec![one, two])["throng_coalescing_ratio"], 2.5);
         assert_eq!(scrape(vec![Stats::default()])["throng_coalescing_ratio"], 0.0);
+    }
+
+    #[test]
+    fn publish_times_are_a_histogram_over_all_shards() {
+        let [one, two] = [Stats::default(), Stats::default()];
+        one.publish_times.record(Duration::from_micros(10), 3);
+        two.publish_times.record(Duration::from_micros(1_500), 2);
+        two.publish_times.record(Duration::from_secs(600), 1);
+        let samples = scrape(vec![one, two]);
+        let below = |seconds: &str| samples[&format!("throng_publish_seconds_bucket{{le=\"{seconds}\"}}")];
+        assert_eq!((below("0.000064"), below("0.001024"), below("0.002048")), (3.0, 3.0, 5.0));
+        assert_eq!((below("67.108864"), below("+Inf")), (5.0, 6.0));
+        assert_eq!(samples["throng_publish_seconds_count"], 6.0);
+        assert!((samples["throng_publish_seconds_sum"] - 600.00303).abs() < 1e-9);
     }
 
     #[test]

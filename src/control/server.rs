@@ -22,6 +22,7 @@ use super::admin::{self, AdminState, Health, Phase};
 use super::api::Api;
 use super::config::Config;
 use super::crew::Crew;
+use super::dashboard::{Dashboard, Sources};
 use super::data_dir::DataDir;
 use super::drain::Drain;
 use super::drain::course::End;
@@ -75,7 +76,9 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
     let data_dir = DataDir::open(&config.data).map_err(failure)?;
     let cpus = processors::available().map_err(failure)?;
     let shards = if config.shards > 0 { config.shards } else { cpus.len() };
-    let stats: Arc<[Arc<Stats>]> = (0..shards).map(|_| Arc::new(Stats::default())).collect();
+    let total = Arc::default();
+    let stats: Arc<[Arc<Stats>]> =
+        (0..shards).map(|_| Arc::new(Stats { total: Arc::clone(&total), ..Stats::default() })).collect();
     // The runtime and its signals wake by descriptors too, from whatever thread a shard or a
     // signal handler runs on.
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -87,6 +90,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
     let inboxes = Arc::clone(&crew.inboxes);
     let links = Links::of_no_shard(Arc::clone(&inboxes));
     let gateway = Gateway::new(Arc::clone(&shared), links, committer.clone());
+    let inherited = descriptors::open_count().map_err(failure)? as u64;
     let keeper = Keeper::start(&config, &data_dir, (committer, intake), shared, inboxes).map_err(failure)?;
 
     let health = Arc::new(Health::default());
@@ -96,19 +100,22 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
             .map_err(|error| cannot_listen("admin", config.admin, &error))?;
         let admin_address = admin.local_addr().map_err(failure)?;
         let counts = StoreCollector { stats: keeper.stats(), gauge: keeper.gauge() };
-        let api = Api::new(&config, gateway, Arc::clone(&stats));
-        let access = Access::new(&config.http_api);
+        let api = Arc::new(Api::new(&config, gateway.clone(), Arc::clone(&stats)));
+        let access = Arc::new(Access::new(&config.http_api));
         let drain = Arc::new(Drain::new(&config, Arc::clone(&health), Arc::clone(&stats)));
         let memory = MemoryGauges::default();
-        let state = AdminState::new(
-            Arc::clone(&health),
-            Arc::clone(&stats),
-            counts,
-            &memory,
-            api,
-            Arc::clone(&drain),
-            access,
-        );
+        let sources = Sources {
+            stats: Arc::clone(&stats),
+            gateway,
+            health: Arc::clone(&health),
+            drain: Arc::clone(&drain),
+            committer: keeper.gauge(),
+            inherited,
+        };
+        let dashboard = Dashboard::new(&config, sources);
+        let registry = AdminState::registry(Arc::clone(&stats), counts, &memory, &api, &drain, &dashboard);
+        let state =
+            AdminState { health: Arc::clone(&health), registry, api, drain: Arc::clone(&drain), access, dashboard };
         let timeout_ms = u64::from(config.store.commit_timeout_ms);
         let watching = tokio::spawn(keeper::watch(keeper.gauge(), Arc::clone(&crew.inboxes), timeout_ms));
         let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));

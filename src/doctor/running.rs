@@ -6,7 +6,9 @@
 
 use std::fmt::{self, Display};
 
+use super::case::DESCRIPTORS_LATER;
 use super::place::effective_user;
+use super::setup::Setup;
 use super::words::count;
 use crate::host::tree::{Tree, Unreadable, Why};
 
@@ -102,6 +104,30 @@ impl Display for NotRunning {
 impl std::error::Error for NotRunning {}
 
 impl Running {
+    /// This very process, of whose shards each holds as many connections as `held` says and has `inherited`
+    /// descriptors from the process's table. Without reading anything: a server knows.
+    pub fn own(held: &[u64], inherited: u64, setup: &Setup) -> Self {
+        let at_rest = inherited + setup.addresses + DESCRIPTORS_LATER;
+        let table = |(shard, held): (usize, u64)| Table {
+            thread: format!("{SHARD_PREFIX}{shard}"),
+            open: at_rest + held,
+        };
+        let tables = match setup.private_tables {
+            true => held.iter().copied().enumerate().map(table).collect(),
+            false => vec![table((0, held.iter().sum()))],
+        };
+        Running {
+            pid: std::process::id(),
+            name: "throng".to_owned(),
+            user: None,
+            threads: held.len() as u64,
+            shards: held.len() as u64,
+            tables,
+            inherited: Some(inherited),
+            unreadable: None,
+        }
+    }
+
     /// Reads process `pid`.
     ///
     /// # Errors

@@ -269,21 +269,24 @@ impl Gateway {
         });
     }
 
-    /// Has every shard tell which rooms it delivered to most since it was asked last. From the first time on
+    /// Has every shard tell which rooms it delivered to most since it was asked last, with its number. From the first time on
     /// it counts, until `forget_heat`. A shard that has ended never tells.
-    pub fn heat(&self, tell: impl Fn(Heat) + Clone + Send + 'static) {
-        self.tell_all(|| Event::Heat(HeatAsk::new(tell.clone())));
+    pub fn heat(&self, tell: impl Fn(usize, Heat) + Clone + Send + 'static) {
+        self.tell_all(|shard| {
+            let tell = tell.clone();
+            Event::Heat(HeatAsk::new(move |heat| tell(shard, heat)))
+        });
     }
 
     /// Nobody wants to know that any more: the shards count no longer.
     pub fn forget_heat(&self) {
-        self.tell_all(|| Event::HeatOff);
+        self.tell_all(|_| Event::HeatOff);
     }
 
-    fn tell_all(&self, event: impl Fn() -> Event) {
+    fn tell_all(&self, event: impl Fn(usize) -> Event) {
         let mut links = self.links.clone();
         for shard in 0..links.shards() {
-            links.send(shard, event(), 0);
+            links.send(shard, event(shard), 0);
         }
         links.wake();
     }

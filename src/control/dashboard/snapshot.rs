@@ -122,11 +122,12 @@ pub struct Closes {
 pub struct Memory {
     /// Anonymous memory of the process.
     pub user_bytes: Option<u64>,
-    /// Kernel memory of TCP sockets and their buffers, of the whole machine.
+    /// The kernel's slabs, which have all sockets, and the buffers of TCP, of the whole machine.
     pub kernel_bytes: Option<u64>,
-    /// User memory that the process has grown by since it was ready, for each connection.
+    /// What `user_bytes` has grown by since the server had no connections, for each; absent below 1,000 of
+    /// them.
     pub user_bytes_per_connection: Option<f64>,
-    /// `kernel_bytes` for each socket of the machine.
+    /// The same of `kernel_bytes`.
     pub kernel_bytes_per_connection: Option<f64>,
 }
 

@@ -1,0 +1,57 @@
+//! The page: HTML, style and script as one response that fetches nothing but snapshots.
+//!
+//! The browser is told to run and show what carries this response's nonce, and to speak with nobody but
+//! this listener: names of rooms, which clients choose, could do nothing even if the page showed them wrongly.
+
+use std::hash::{BuildHasher, RandomState};
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+const HTML: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page, with a nonce of its own.
+pub(super) fn response(status: StatusCode) -> Response {
+    // Every `RandomState` has random keys.
+    let random = || RandomState::new().hash_one(0);
+    let nonce = format!("{:016x}{:016x}", random(), random());
+    let policy = format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; \
+         img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (status, headers, [(header::CONTENT_SECURITY_POLICY, policy)], text(&nonce)).into_response()
+}
+
+fn text(nonce: &str) -> String {
+    let style = format!("<style nonce=\"{nonce}\">\n{STYLE}</style>");
+    let script = format!("<script type=\"module\" nonce=\"{nonce}\">\n{SCRIPT}</script>");
+    HTML.replace("<!-- page.css -->", &style).replace("<!-- page.js -->", &script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_whole_and_names_no_other_place() {
+        let page = text("0123");
+        assert_eq!(page.matches("nonce=\"0123\"").count(), 2);
+        assert!(page.contains(STYLE) && page.contains(SCRIPT) && !page.contains("<!-- page"));
+        let names = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!names.contains("http:") && !names.contains("https:") && !names.contains("src=\"//"));
+    }
+
+    #[test]
+    fn a_nonce_is_used_once() {
+        let policy = || response(StatusCode::OK).headers()[header::CONTENT_SECURITY_POLICY].clone();
+        assert_ne!(policy(), policy());
+    }
+}
