@@ -192,7 +192,8 @@ fn cancel_is_refused(server: &Server) -> bool {
 #[test]
 fn who_waits_to_be_accepted_when_the_doors_shut_is_answered() {
     // A shard that takes one in a turn has hardly begun when the drain comes.
-    let mut server = Server::with_shards("drain_ms = 0\nlimits.accept_batch = 1", 2);
+    let mut server =
+        Server::with_shards("drain_ms = 0\nlimits.accept_batch = 1\nlimits.close_timeout_ms = 200", 2);
     server.signal("STOP");
     let mut waiting: Vec<_> = (0..600).map(|_| Raw::dial(&server)).collect();
     waiting.iter_mut().for_each(|raw| raw.send(hostile::UPGRADE));
@@ -269,7 +270,7 @@ fn the_command_tells_that_somebody_else_cancelled() {
 
 #[test]
 fn a_second_server_starts_on_the_same_port_when_it_is_told_to_and_takes_over() {
-    let mut old = Server::with_shards("drain_ms = 0", 2);
+    let mut old = Server::with_shards("drain_ms = 0\nlimits.close_timeout_ms = 200", 2);
     let address = old.address().to_string();
     let new = Server::with_arguments("", &["--shards", "2", "--listen", &address, "--reuse-port"]);
     let mut clients = Vec::new();

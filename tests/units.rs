@@ -45,7 +45,8 @@ fn what_a_connection_costs_is_what_limits_say() {
 #[test]
 fn the_unit_stops_no_default_drain_and_takes_every_thread() {
     let (service, config) = (unit("throng.service"), Config::default());
-    let end_ms = u64::from(config.drain_ms) + u64::from(config.limits.close_timeout_ms);
+    let drain_ms = u64::from(config.drain_grace_ms) + u64::from(config.drain_ms);
+    let end_ms = drain_ms + u64::from(config.limits.close_timeout_ms);
     assert!(number(&service, "TimeoutStopSec") * 1000 > end_ms);
     assert!(number(&service, "TasksMax") > (SHARDS_MAX + RUNTIME_THREADS_MAX) as u64);
     assert!(service.contains(&format!("# Threads: {} shards at most", grouped(SHARDS_MAX as u128))));
