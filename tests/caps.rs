@@ -164,3 +164,42 @@ fn a_sender_that_is_excluded_does_not_get_its_own_message_from_a_feed() {
     assert_eq!(numbers(&mut clients[1], "chat:a", 3), [1, 3]);
     assert_eq!(numbers(&mut clients[2], "chat:a", 2), [1, 2]);
 }
+
+#[test]
+fn a_beat_that_takes_many_turns_reaches_each_who_is_there_once_whoever_comes_and_goes_meanwhile() {
+    const MESSAGES: u64 = 120;
+    let history = "history_size = 1000\nhistory_ttl = '60s'\ndurability = 'memory'\nforce_recovery = true\n";
+    let server = Server::start(&format!("{}{history}", feed(3, 10)));
+    // More than two turns' worth.
+    let mut clients = members(&server, "chat:a", 1_200);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let mut publisher = server.client();
+            (1..=MESSAGES).for_each(|number| publisher.publish("chat:a", json!(number)));
+        });
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let mut client = server.client();
+                let mut at = 0;
+                while at < MESSAGES {
+                    // What comes from here on, and nothing from before, until it leaves.
+                    at = client.subscribe("chat:a")["offset"].as_u64().unwrap_or(0);
+                    while at < MESSAGES {
+                        let push = client.receive();
+                        at += 1;
+                        assert_eq!(push["push"]["pub"]["offset"], at, "{push}");
+                        if at % 3 == 0 {
+                            break;
+                        }
+                    }
+                    client.command(json!({ "unsubscribe": { "channel": "chat:a" } }));
+                    // What is still on its way, and nothing behind the reply.
+                    while client.receive().get("unsubscribe").is_none() {}
+                }
+            });
+        }
+    });
+    for client in &mut clients {
+        assert_eq!(numbers(client, "chat:a", MESSAGES), (1..=MESSAGES).collect::<Vec<_>>());
+    }
+}

@@ -5,6 +5,9 @@
 //! most one beat. Joins and leaves are not told, and a member whose socket is full does not build a backlog
 //! but trails the room, if it can recover.
 //!
+//! A beat is sent to some members in each turn, so that others do not wait behind all of its writes. Who is a
+//! member when it begins gets it, unless it has left since, or got what the beat brings from the history.
+//!
 //! Invariants:
 //! - what a room is sent stays in order: its held segments leave before anything that is sent at once;
 //! - whoever becomes a member, or is live again, gets nothing that was held before; whoever leaves
@@ -13,14 +16,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::conn::Key;
+use crate::conn::{ConnectionId, Key, Mark};
 use crate::hub::{OverCap, Room, RoomId};
 use crate::rooms::batch::{BATCH_BYTES_MAX, Batch};
-use crate::rooms::{Audience, Peer, Rooms};
-use crate::shard::Io;
+use crate::rooms::{Audience, Peer, Rooms, TEXT};
+use crate::shard::{FrameId, Io};
 
 /// Bytes above which what is held does not wait for the beat: a quarter of a default backlog.
 const HELD_BYTES_MAX: usize = crate::limits::BACKLOG_BYTES_MAX / 4;
+
+/// Memberships that a beat is sent to in one turn: two or three milliseconds of writes.
+/// Source: `benches/results/2026-11-22-2core-xeon-rooms/feed.txt`.
+const SLICE_MAX: usize = 512;
 
 /// What a room in feed mode has got since its last beat.
 #[derive(Debug, Default)]
@@ -72,6 +79,33 @@ impl Held {
     }
 }
 
+/// A beat on its way to the members.
+#[derive(Debug, Default)]
+pub(super) struct Beat {
+    rooms: Vec<(RoomId, Held)>,
+    /// Who gets something and of which of `rooms`, by connection, so that a member of several gets one write.
+    to: Vec<(ConnectionId, usize)>,
+    /// How many of `to` have got it.
+    done: usize,
+}
+
+impl Beat {
+    fn is_over(&self) -> bool {
+        self.done == self.to.len()
+    }
+
+    /// What is on its way of `room`.
+    fn held(&mut self, room: RoomId) -> Option<&mut Held> {
+        self.rooms.iter_mut().find(|(of, _)| *of == room).map(|(_, held)| held)
+    }
+
+    /// Gives back memory.
+    pub(super) fn shrink(&mut self) {
+        self.to.shrink_to_fit();
+        self.rooms.shrink_to_fit();
+    }
+}
+
 impl Rooms {
     /// Holds back what the members here get until the next beat.
     pub(super) fn hold_for_beat(&mut self, io: &mut Io<Peer>, batch: Batch) {
@@ -97,18 +131,104 @@ impl Rooms {
         io.wake_by(beat_ms);
     }
 
-    /// Sends what is due.
+    /// Sends some of the beat that is on its way, or begins the one that is due.
     pub(super) fn beat(&mut self, io: &mut Io<Peer>) {
-        let now_ms = io.now_ms();
-        let due: Vec<_> = self.beats.extract_if(.., |(_, at_ms)| *at_ms <= now_ms).collect();
-        for (room, _) in due {
-            self.send_held(io, room);
+        if self.beat.is_over() {
+            self.begin_beat(io);
+        }
+        let done = self.beat.to.len().min(self.beat.done + SLICE_MAX);
+        self.send_slice(io, done, None);
+        if self.beat.is_over() {
+            self.end_beat();
+        } else {
+            // In the next turn, which begins at once.
+            io.wake_by(io.now_ms());
         }
     }
 
-    /// Sends what is held of `room`.
+    fn end_beat(&mut self) {
+        for (_, held) in self.beat.rooms.drain(..) {
+            held.segments.into_iter().for_each(|segment| self.batches.recycle(segment.pushes));
+        }
+        self.beat.to.clear();
+        self.beat.done = 0;
+    }
+
+    fn begin_beat(&mut self, io: &mut Io<Peer>) {
+        let now_ms = io.now_ms();
+        let Beat { rooms, to, .. } = &mut self.beat;
+        for (room, _) in self.beats.extract_if(.., |(_, at_ms)| *at_ms <= now_ms) {
+            let Some(held) = self.held.remove(&room) else { continue };
+            let Some(index) = self.members.index_of(room) else { continue };
+            let members = self.members.of(index).iter().filter(|member| !member.trails());
+            to.extend(members.map(|member| (io.id(member.key()), rooms.len())));
+            rooms.push((room, held));
+        }
+        to.sort_unstable();
+    }
+
+    /// Sends the beat that is on its way to those before `done`; of all rooms, or of one.
+    fn send_slice(&mut self, io: &mut Io<Peer>, done: usize, only: Option<RoomId>) {
+        if self.beat.done == done {
+            return;
+        }
+        self.send_replies(io);
+        let mut beat = std::mem::take(&mut self.beat);
+        // A frame of each segment of each room, made for the first that gets it.
+        let mut frames: HashMap<(usize, usize), FrameId> = HashMap::new();
+        let mut behind = Vec::new();
+        for (id, of) in &beat.to[beat.done..done] {
+            let (room, held) = &beat.rooms[*of];
+            if only.is_some_and(|only| only != *room) || io.peer_of(*id).is_none() {
+                continue;
+            }
+            // Whoever has left, and who has fallen behind since, gets none of it.
+            let key = id.key;
+            let Some(index) = self.members.index_of(*room) else { continue };
+            let Some(place) = io.peer(key).place_in(index) else { continue };
+            let member = self.members.of(index)[place as usize];
+            if member.trails() {
+                continue;
+            }
+            for (nth, segment) in held.segments.iter().enumerate() {
+                let is_sender = segment.kind.excluded.is_some_and(|sender| sender.connection == *id);
+                if is_sender || !held.is_for(key, nth) {
+                    continue;
+                }
+                // Who has not even taken the last beat gets this one from the history.
+                if segment.first > 0 && segment.room.is_feed() && member.recovers() && io.has_backlog(key) {
+                    behind.push((key, index, segment.first - 1));
+                    break;
+                }
+                let frame = *frames.entry((*of, nth)).or_insert_with(|| {
+                    let frame = io.frame(TEXT, segment.messages, &segment.pushes);
+                    if segment.first > 0 {
+                        io.mark(frame, Mark { of: room.0, at: segment.first });
+                    }
+                    frame
+                });
+                io.queue(key, frame);
+            }
+            if io.flush_if_large() {
+                frames.clear();
+            }
+        }
+        match only {
+            Some(only) => drop(beat.held(only).map(std::mem::take)),
+            None => beat.done = done,
+        }
+        self.beat = beat;
+        for (key, index, at) in behind {
+            self.miss_beat(io, key, index, at);
+        }
+    }
+
+    /// Sends what is on its way or held of `room`.
     pub(super) fn send_held(&mut self, io: &mut Io<Peer>, room: RoomId) {
         // Nearly always: nothing is looked up then, for each batch of each room.
+        if !self.beat.is_over() {
+            self.send_slice(io, self.beat.to.len(), Some(room));
+        }
         if self.held.is_empty() {
             return;
         }
@@ -125,6 +245,9 @@ impl Rooms {
     pub(super) fn welcome(&mut self, io: &mut Io<Peer>, key: Key, room: RoomId) {
         self.send_batch_of(io, room);
         if let Some(held) = self.held.get_mut(&room) {
+            held.welcome(key);
+        }
+        if let Some(held) = self.beat.held(room) {
             held.welcome(key);
         }
     }

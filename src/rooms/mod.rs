@@ -50,7 +50,7 @@ use crate::wire::{Data, OpCode, Request, upgrade};
 
 use batch::Batches;
 use comings::Comings;
-use feed::Held;
+use feed::{Beat, Held};
 use peer::{CONNECTED, PING_FRAMES, REFUSED};
 use pending::Pending;
 use presence::Questions;
@@ -101,7 +101,9 @@ pub struct Rooms {
     signals: Signals,
     /// What rooms in feed mode have got since their last beat.
     held: HashMap<RoomId, Held>,
-    /// When each of them has its next beat.
+    /// The beat that is on its way.
+    beat: Beat,
+    /// When each room that holds something has its next beat.
     beats: Vec<(RoomId, u64)>,
     /// What the rooms are delivered, while somebody looks.
     heat: Option<Box<Sketch>>,
@@ -137,6 +139,7 @@ impl Rooms {
             comings: Comings::default(),
             signals: Signals::default(),
             held: HashMap::new(),
+            beat: Beat::default(),
             beats: Vec::new(),
             heat: None,
             publishes: Buckets::default(),
@@ -365,6 +368,7 @@ impl Service for Rooms {
         self.batches.shrink();
         self.pending.shrink();
         self.trailing.shrink();
+        self.beat.shrink();
         self.replies = Vec::new();
         self.scratch = Vec::new();
         self.body = Vec::new();

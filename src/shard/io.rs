@@ -164,12 +164,15 @@ impl<P> Io<P> {
         }
     }
 
-    /// Writes what has gathered if it is so much that it should not wait for the turn's end.
-    pub fn flush_if_large(&mut self) {
-        if self.output.is_large() {
+    /// Writes what has gathered if it is so much that it should not wait for the turn's end. Returns whether it
+    /// was; then frames that were made before cannot be queued any more.
+    pub fn flush_if_large(&mut self) -> bool {
+        let is_large = self.output.is_large();
+        if is_large {
             self.flush();
             self.shed_most();
         }
+        is_large
     }
 
     /// Fires `Service::timer` for `key` after `after_ms`, at most one tick (128 ms) late and at
