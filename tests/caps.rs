@@ -167,7 +167,7 @@ fn a_sender_that_is_excluded_does_not_get_its_own_message_from_a_feed() {
 
 #[test]
 fn a_beat_that_takes_many_turns_reaches_each_who_is_there_once_whoever_comes_and_goes_meanwhile() {
-    const MESSAGES: u64 = 120;
+    const MESSAGES: u64 = 60;
     let history = "history_size = 1000\nhistory_ttl = '60s'\ndurability = 'memory'\nforce_recovery = true\n";
     let server = Server::start(&format!("{}{history}", feed(3, 10)));
     // More than two turns' worth.
