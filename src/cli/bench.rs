@@ -1,5 +1,6 @@
 //! `throng bench`: parses, and hands over to [`crate::load`].
 
+mod crowds;
 mod durable;
 mod floor;
 mod loads;
@@ -11,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jsonwebtoken::EncodingKey;
 
+use self::crowds::DrainArgs;
 use self::durable::{HistoryArgs, PublishArgs, RecoverArgs};
 use self::floor::{BareServerArgs, FloorArgs, HeartbeatArgs};
 use self::loads::{CeilingArgs, SlowArgs, StormArgs};
@@ -20,7 +22,8 @@ use crate::load::floor::BARE_SERVER;
 use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
 use crate::load::options::Common;
 use crate::load::paced::{self, PacedOptions};
-use crate::load::{bare, ceiling, heartbeat, publish, recover, slow, storm};
+use crate::load::settings::Settings;
+use crate::load::{bare, ceiling, drain, heartbeat, publish, recover, slow, storm};
 
 /// One question per subcommand.
 #[derive(Debug, Subcommand)]
@@ -37,6 +40,8 @@ pub enum Bench {
     Storm(StormArgs),
     /// A share of the members stops reading: what the others see, memory held, closes
     Slow(SlowArgs),
+    /// The server closes N connections over a time, as before a deploy: how evenly, in which order, who is cut off
+    Drain(DrainArgs),
     /// What pings alone cost: CPU per ping and pong, and per connection and second
     Heartbeat(HeartbeatArgs),
     /// The highest rate at which messages still arrive in time: the number to plan with
@@ -89,6 +94,7 @@ impl From<TargetArgs> for Common {
             pid: args.pid,
             serve_args: args.serve_args,
             keep: None,
+            settings: Settings::default(),
             dialect: args.dialect.chosen(),
             source_ips: args.source_ips,
             threads: args.threads,
@@ -218,6 +224,7 @@ pub fn run(bench: Bench) -> Result<(), String> {
         Bench::Recover(args) => recover::run(&args.try_into()?),
         Bench::Storm(args) => storm::run(&args.into()),
         Bench::Slow(args) => slow::run(&args.try_into()?),
+        Bench::Drain(args) => drain::run(&args.into()),
         Bench::Heartbeat(args) => heartbeat::run(&args.into()),
         Bench::Ceiling(args) => ceiling::run(&args.try_into()?),
         Bench::Floor(args) => crate::load::floor::run(&args.into()),

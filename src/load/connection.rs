@@ -7,96 +7,18 @@
 //! Absent on purpose: the socket, the clock and the counters' owner, so that every step is tested
 //! on bytes alone.
 
-use std::sync::Arc;
-
 use super::bare::{HELLO, THANKS};
-use super::continuity::Recovery;
-use super::dialect::{Dialect, Identity, Line, Rooms, Template, Values};
+use super::dialect::Line;
 use super::frame;
-use super::target::{self, Target};
+use super::target;
 use super::watch::Watch;
 use crate::wire::frame::write_client_frame;
 use crate::wire::{Control, OpCode};
 
-/// How a connection becomes whole, once the TCP connect succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handshake {
-    /// By the upgrade and the dialect's greeting.
-    WebSocket,
-    /// By a [`HELLO`] there and back, for which it thanks: a reader of the floor's server.
-    Hello,
-    /// It is whole already: a socket of the floor's server, and nothing more.
-    Silent,
-}
-
-/// What every connection of one run says.
-#[derive(Clone)]
-pub struct Script {
-    /// How it becomes whole.
-    pub handshake: Handshake,
-    /// How the server is spoken to.
-    pub dialect: Arc<Dialect>,
-    /// Rooms to join.
-    pub rooms: Rooms,
-    /// Whether it joins them so that it can recover.
-    pub recovery: Recovery,
-    identity: Identity,
-    upgrade_request: Template,
-}
-
-impl Script {
-    /// What connections to `target` say that join `rooms` as `identity`.
-    ///
-    /// # Errors
-    ///
-    /// The dialect cannot do that; see [`Dialect::check`].
-    pub fn new(
-        dialect: Arc<Dialect>,
-        rooms: Rooms,
-        identity: Identity,
-        target: &Target,
-    ) -> Result<Self, String> {
-        dialect.check(rooms, &identity, &target.path)?;
-        let (handshake, upgrade_request) = (Handshake::WebSocket, target.upgrade_request());
-        let recovery = Recovery::No;
-        Ok(Self { handshake, dialect, rooms, recovery, identity, upgrade_request })
-    }
-
-    /// The same for connections that join as `recovery` says.
-    ///
-    /// # Errors
-    ///
-    /// The dialect has no words for it.
-    pub fn with_recovery(self, recovery: Recovery) -> Result<Self, String> {
-        if !matches!(recovery, Recovery::No) {
-            self.dialect.check_recovery()?;
-        }
-        Ok(Self { recovery, ..self })
-    }
-
-    /// What connections to the floor's server say; `dialect` tells its messages, which are all in one room.
-    pub fn bare(handshake: Handshake, dialect: Arc<Dialect>) -> Self {
-        let (rooms, identity) = (Rooms::Each(1), Identity::Anonymous);
-        let recovery = Recovery::No;
-        Self { handshake, dialect, rooms, recovery, identity, upgrade_request: Template::default() }
-    }
-
-    /// Appends what connection `index` sends first: the upgrade request, or what its handshake has in its
-    /// place.
-    pub fn upgrade_request(&self, index: u64, out: &mut Vec<u8>) {
-        match self.handshake {
-            Handshake::WebSocket => {
-                let (room, _) = self.rooms.of(index);
-                self.upgrade_request.write(out, &Values { room, ..Values::default() });
-            }
-            Handshake::Hello => out.push(HELLO),
-            Handshake::Silent => {}
-        }
-    }
-}
+pub use super::script::{Handshake, Script};
 
 /// How far a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// The TCP connect is under way; nothing is sent yet.
     Connecting,
@@ -106,6 +28,15 @@ pub enum Stage {
     Greeting,
     /// It connected and joined its rooms.
     Whole,
+    /// It was whole, the server ended its subscription, and it asks for the room again.
+    Rejoining,
+}
+
+impl Stage {
+    /// True once it has been whole.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Whole | Self::Rejoining)
+    }
 }
 
 /// State of one connection.
@@ -135,12 +66,25 @@ pub struct Tally {
     pub pings: u64,
     /// Replies with an error to commands after the greeting.
     pub refusals: u64,
+    /// Good replies to them.
+    pub replies: u64,
+    /// Lines that told who joined or left.
+    pub comings: u64,
+    /// Frames that had such lines.
+    pub coming_frames: u64,
+    /// Subscriptions that the server ended, each asked for again.
+    pub rejoins: u64,
 }
 
 impl Connection {
     /// A connection whose TCP connect is under way.
     pub fn new() -> Self {
         Self { partial: Box::default(), messages: 0, last: 0, replies_due: 0, stage: Stage::Connecting }
+    }
+
+    /// The offset that is next in its room's stream, where that is followed; 0 if it has none.
+    pub fn next_offset(&self) -> u32 {
+        self.last
     }
 
     /// The same connection before it connects once more: it knows where it was.
@@ -182,7 +126,9 @@ impl Connection {
             taken += frame.frame_bytes;
             match frame.opcode {
                 OpCode::Data(_) => {
-                    self.text(frame.payload, index, &script.dialect, out, tally, watch)?;
+                    let before = tally.comings;
+                    self.text(frame.payload, index, script, out, tally, watch)?;
+                    tally.coming_frames += u64::from(tally.comings > before);
                 }
                 OpCode::Control(Control::Ping) => {
                     tally.pings += 1;
@@ -199,8 +145,7 @@ impl Connection {
         let dialect = &script.dialect;
         self.replies_due = dialect.replies_due(script.rooms);
         self.stage = if self.replies_due == 0 { Stage::Whole } else { Stage::Greeting };
-        let join = script.recovery.join(script.rooms.of(index).0, self.last);
-        let text = dialect.greeting(index, script.rooms, &script.identity, join)?;
+        let text = script.greeting(index, self.last)?;
         // Linux acknowledges what a socket receives at once and in the client's own context until the
         // socket has sent data; clients that never did could not be compared with those that did. A
         // pong that nobody asked for says nothing (RFC 6455 §5.5.3).
@@ -213,11 +158,12 @@ impl Connection {
         &mut self,
         mut text: &[u8],
         index: u64,
-        dialect: &Dialect,
+        script: &Script,
         out: &mut Vec<u8>,
         tally: &mut Tally,
         watch: &mut Watch<'_>,
     ) -> Result<(), String> {
+        let dialect = &script.dialect;
         while !text.is_empty() {
             let line;
             (line, text) = dialect.split_line(text);
@@ -225,7 +171,7 @@ impl Connection {
                 Line::Message => {
                     self.messages += 1;
                     tally.messages += 1;
-                    watch.saw(line, &mut self.last);
+                    watch.saw(line, index, &mut self.last);
                 }
                 Line::Ping => {
                     tally.pings += 1;
@@ -238,14 +184,37 @@ impl Connection {
                         self.stage = Stage::Whole;
                     }
                 }
+                Line::Reply if self.stage == Stage::Rejoining => {
+                    watch.joined(line, index, &mut self.last);
+                    self.stage = Stage::Whole;
+                }
                 Line::Refusal if self.stage == Stage::Greeting => {
                     return Err(format!("the greeting was refused: {}", String::from_utf8_lossy(line)));
+                }
+                Line::Refusal if self.stage == Stage::Rejoining => {
+                    return Err(format!("the room was refused again: {}", String::from_utf8_lossy(line)));
                 }
                 Line::Refusal => {
                     tally.refusals += 1;
                     watch.replied(line, true, dialect);
                 }
-                Line::Reply => watch.replied(line, false, dialect),
+                Line::Reply => {
+                    tally.replies += 1;
+                    watch.replied(line, false, dialect);
+                }
+                Line::Coming => {
+                    tally.comings += 1;
+                    watch.came(line);
+                }
+                // Who does not follow its room's stream could not ask for what it has missed.
+                Line::Unsubscribed if !watch.follows() => {
+                    return Err(format!("unsubscribed by the server: {}", String::from_utf8_lossy(line)));
+                }
+                Line::Unsubscribed => {
+                    tally.rejoins += 1;
+                    write_client_frame(out, dialect.opcode, &script.rejoin(index, self.last), mask(index));
+                    self.stage = Stage::Rejoining;
+                }
                 Line::Other => {}
             }
         }
@@ -264,14 +233,25 @@ pub fn mask(number: u64) -> [u8; 4] {
     ((number as u32).wrapping_mul(0x9E37_79B9) | 1).to_le_bytes()
 }
 
+/// Stands for a close frame without a code. Source: RFC 6455 §7.1.5.
+const NO_CODE: u16 = 1005;
+/// What reasons begin with that are the server's close frame.
+const CLOSED: &str = "closed by the server: ";
+
 fn close_reason(payload: &[u8]) -> String {
     match payload {
         [high, low, reason @ ..] => {
             let code = u16::from_be_bytes([*high, *low]);
-            format!("closed by the server: {code} {}", String::from_utf8_lossy(reason)).trim_end().to_owned()
+            format!("{CLOSED}{code} {}", String::from_utf8_lossy(reason)).trim_end().to_owned()
         }
-        _ => "closed by the server without a code".to_owned(),
+        _ => format!("{CLOSED}{NO_CODE} (a close frame without a code)"),
     }
+}
+
+/// The code of the close frame that `reason`, of [`Connection::receive`], tells of; `None` if it tells of
+/// another end. A frame without a code has the one that RFC 6455 §7.1.5 keeps for that.
+pub fn close_code(reason: &str) -> Option<u16> {
+    reason.strip_prefix(CLOSED)?.split(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -319,7 +299,7 @@ mod tests {
             let sent = feed(&mut connection, &bytes, piece, &mut tally);
             assert_eq!(connection.stage, Stage::Whole);
             assert_eq!((connection.messages, connection.partial.len()), (3, 0), "pieces of {piece}");
-            assert_eq!(tally, Tally { messages: 3, pings: 1, refusals: 0 });
+            assert_eq!(tally, Tally { messages: 3, pings: 1, ..Tally::default() });
             assert_eq!(&sent[sent.len() - 8..sent.len() - 6], [0x81, 0x82], "the pong is the last frame");
         }
     }
@@ -370,7 +350,7 @@ mod tests {
         let bytes = text_frame(&["PONG\r\n", message, message, "PING\r\n"].concat());
         connection.receive(&bytes, 0, &script, &mut out, &mut tally, &mut Watch::Count).unwrap();
         assert_eq!((connection.stage, connection.messages), (Stage::Whole, 2));
-        assert_eq!(tally, Tally { messages: 2, pings: 1, refusals: 0 });
+        assert_eq!(tally, Tally { messages: 2, pings: 1, ..Tally::default() });
         assert_eq!((&out[..2], out.len()), (&[0x82, 0x86][..], 2 + 4 + "PONG\r\n".len()));
     }
 
@@ -401,5 +381,13 @@ mod tests {
         let close = [0x88, 6, 0x0B, 0xC0, b's', b'l', b'o', b'w'];
         let ended = connection.receive(&close, 0, &script, &mut out, &mut tally, &mut Watch::Count);
         assert_eq!(ended, Err("closed by the server: 3008 slow".to_owned()));
+    }
+
+    #[test]
+    fn a_close_frame_is_told_from_every_other_end() {
+        assert_eq!(close_code(&close_reason(&[0x0B, 0xB9, b'b', b'y'])), Some(3001));
+        assert_eq!(close_code(&close_reason(&[])), Some(NO_CODE));
+        assert_eq!(close_code("closed by the server without a close frame"), None);
+        assert_eq!(close_code("read: ECONNRESET"), None);
     }
 }

@@ -28,6 +28,8 @@ pub enum Recovery {
     /// They do not.
     #[default]
     No,
+    /// They do not, and are told who joins and leaves.
+    Told,
     /// They do, and never will.
     Asked,
     /// They do, their positions are followed, and they recover when they come back.
@@ -39,7 +41,7 @@ impl Recovery {
     pub fn streams(&self) -> Option<Arc<Streams>> {
         match self {
             Self::Followed(streams) => Some(Arc::clone(streams)),
-            Self::No | Self::Asked => None,
+            Self::No | Self::Told | Self::Asked => None,
         }
     }
 
@@ -47,6 +49,7 @@ impl Recovery {
     pub fn join(&self, room: u64, next: u32) -> Join<'_> {
         match self {
             Self::No => Join::Plain,
+            Self::Told => Join::Told,
             Self::Asked => Join::Recoverable,
             Self::Followed(streams) => match (next.checked_sub(1), streams.epoch(room)) {
                 (Some(offset), Some(epoch)) => Join::Recover { epoch, offset: u64::from(offset) },
@@ -68,9 +71,19 @@ pub struct Missed {
 /// What all workers know of the rooms, of which connection `i` is in room `i % rooms`.
 #[derive(Debug)]
 pub struct Streams {
-    epochs: Box<[OnceLock<Box<str>>]>,
+    rooms: Box<[OnceLock<Stream>]>,
     missed: OnceLock<Missed>,
+    /// Publish `s` is in room `s % rooms`, and each room gets them in order.
+    is_numbered: bool,
     wrong: AtomicU64,
+}
+
+/// One room's.
+#[derive(Debug)]
+struct Stream {
+    epoch: Box<str>,
+    /// Its offset as its first member joined, before anything of the run was published.
+    base: u64,
 }
 
 impl Streams {
@@ -84,10 +97,22 @@ impl Streams {
             return Err(format!("--rooms {rooms}: at most {ROOMS_MAX} can be followed"));
         }
         Ok(Self {
-            epochs: (0..rooms).map(|_| OnceLock::new()).collect(),
+            rooms: (0..rooms).map(|_| OnceLock::new()).collect(),
             missed: OnceLock::new(),
+            is_numbered: false,
             wrong: AtomicU64::new(0),
         })
+    }
+
+    /// The same streams, of which one pacer is the only publisher: a message's number follows from its offset,
+    /// and is checked.
+    pub fn numbered(self) -> Self {
+        Self { is_numbered: true, ..self }
+    }
+
+    /// What is next in `room` once it got `published` publishes of the run; `None` if nobody was there.
+    pub fn next_offset(&self, room: u64, published: u64) -> Option<u32> {
+        Some(wrap(self.rooms[room as usize].get()?.base + published + 1))
     }
 
     /// Says what connections that come back must be given; where it is not said, only gaps are found.
@@ -102,11 +127,18 @@ impl Streams {
     }
 
     fn rooms(&self) -> u64 {
-        self.epochs.len() as u64
+        self.rooms.len() as u64
     }
 
     fn epoch(&self, room: u64) -> Option<&str> {
-        self.epochs[room as usize].get().map(|epoch| &**epoch)
+        self.rooms[room as usize].get().map(|stream| &*stream.epoch)
+    }
+
+    /// Whether `message` is what was published at `offset` of `room`, as far as that is known.
+    fn is_genuine(&self, room: u64, offset: u64, message: &[u8]) -> bool {
+        let base = self.rooms[room as usize].get().filter(|_| self.is_numbered).map(|stream| stream.base);
+        let nth = base.and_then(|base| offset.checked_sub(base + 1));
+        nth.is_none_or(|nth| sequence(message) == Some(nth * self.rooms() + room))
     }
 }
 
@@ -201,8 +233,9 @@ impl Continuity {
         if !reply.recoverable || reply.epoch.is_empty() {
             return Err(NO_HISTORY.to_owned());
         }
-        let epoch = self.streams.epochs[room as usize].get_or_init(|| reply.epoch.into());
-        if **epoch != *reply.epoch {
+        let stream = self.streams.rooms[room as usize]
+            .get_or_init(|| Stream { epoch: reply.epoch.into(), base: reply.offset });
+        if *stream.epoch != *reply.epoch {
             return Err("two members of one room were told two epochs".to_owned());
         }
         Ok(wrap(reply.offset + 1))
@@ -231,7 +264,9 @@ impl Continuity {
                 return Err("recovered with a hole or out of order".to_owned());
             }
             let number = missed.map(|missed| (missed.first_round + nth as u64) * rooms + room);
-            if number.is_some() && number != sequence(publication.data.get().as_bytes()) {
+            let data = publication.data.get().as_bytes();
+            let is_another = number.is_some() && number != sequence(data);
+            if is_another || !self.streams.is_genuine(room, publication.offset, data) {
                 return Err("recovered with another message than was published".to_owned());
             }
             after = after.wrapping_add(1);
@@ -241,8 +276,8 @@ impl Continuity {
         Ok(after)
     }
 
-    /// Takes a live message of a connection whose next offset is `next`.
-    pub fn saw(&mut self, message: &[u8], next: &mut u32) {
+    /// Takes a live message of connection `index`, whose next offset is `next`.
+    pub fn saw(&mut self, message: &[u8], index: u64, next: &mut u32) {
         if *next == 0 {
             return;
         }
@@ -255,6 +290,9 @@ impl Continuity {
             std::cmp::Ordering::Greater => self.wrong("a gap before a live message".to_owned()),
         }
         *next = (*next).max(wrap(offset + 1));
+        if !self.streams.is_genuine(index % self.streams.rooms(), offset, message) {
+            self.wrong("a live message was another than was published at its place".to_owned());
+        }
     }
 
     fn wrong(&mut self, what: String) {
@@ -326,7 +364,7 @@ mod tests {
         continuity.streams.miss(Missed { first_round: 10, rounds: 2 });
         continuity.joined(back("e", &[(21, 5), (23, 6)]).as_bytes(), 1, &mut next);
         assert_eq!(next, 7);
-        continuity.saw(&push(7), &mut next);
+        continuity.saw(&push(7), 1, &mut next);
         assert_eq!(
             (next, &continuity.found),
             (8, &Found { recovered: 1, publications: 2, wrong: BTreeMap::new() })
@@ -353,7 +391,7 @@ mod tests {
         }
         let (mut continuity, mut next) = joined();
         for (offset, after) in [(5, 6), (7, 8), (6, 8), (8, 9)] {
-            continuity.saw(&push(offset), &mut next);
+            continuity.saw(&push(offset), 1, &mut next);
             assert_eq!(next, after);
         }
         assert_eq!(continuity.found.wrong.values().sum::<u64>(), 2, "{:?}", continuity.found);

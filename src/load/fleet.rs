@@ -3,29 +3,27 @@
 //! Every worker thread has a descriptor table of its own, so RLIMIT_NOFILE counts per thread. What
 //! threads share (pollers and their wakers) is therefore opened here, before any of them starts; a
 //! worker's copy of such a descriptor has the same number in its own table.
-//!
-//! Counters are atomics that each worker adds to once per batch of events, not once per message.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, mpsc::Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use mio::{Poll, Waker};
 
 use super::connection::Script;
-use super::continuity::Found;
 use super::failures;
+use super::openings::Retry;
 use super::pacer::Schedule;
 use super::publisher::PublishPlan;
 use super::source;
 use super::watch::{Stopwatch, Timings};
 use super::worker::{self, WAKE};
 use crate::host::descriptors;
+
+pub use super::counters::{Counters, Notice, Order, Phase};
+pub use super::outcome::{End, Outcome};
 
 /// Connections under way at once per worker unless asked otherwise: half of the smallest usual accept
 /// queue (somaxconn 512 to 4096), so that no SYN is dropped and tried again a second later.
@@ -54,10 +52,17 @@ pub struct FleetPlan {
     pub schedule: Option<Arc<Schedule>>,
     /// Connections under way at once per worker.
     pub at_once_max: usize,
-    /// Time until a connection that was told to return and failed is tried again; `None`: it stays failed.
-    pub retry_after: Option<Duration>,
+    /// How connections that were told to return do so, and are tried again when that failed.
+    pub retry: Retry,
     /// Connections that an order is for.
     pub chosen: Chosen,
+    /// Connections that stall notice nothing until they are woken or dropped, not even that they are closed:
+    /// then they come back for what they missed.
+    pub sleeps: bool,
+    /// Keep how each connection that was whole ended.
+    pub notes_ends: bool,
+    /// Longest time in which a connection leaves its room and joins it again, where they are told to bounce.
+    pub bounce_gap: Duration,
     /// Connects per second of those that come back, over all workers; `None`: as fast as they settle.
     pub return_rate: Option<f64>,
 }
@@ -75,9 +80,24 @@ impl FleetPlan {
             publish: None,
             schedule: None,
             at_once_max: AT_ONCE_MAX,
-            retry_after: None,
+            retry: Retry::Never,
             chosen: Chosen::None,
+            sleeps: false,
+            notes_ends: false,
+            bounce_gap: Duration::ZERO,
             return_rate: None,
+        }
+    }
+}
+
+impl FleetPlan {
+    /// Whether connection `number` is followed in its room's stream rather than timed: one that is told to
+    /// return, or that sleeps and wakes.
+    pub fn is_followed(&self, number: u64) -> bool {
+        match self.chosen {
+            Chosen::None => false,
+            Chosen::From(_) => self.chosen.has(number),
+            Chosen::Share(_) => self.sleeps && self.chosen.has(number),
         }
     }
 }
@@ -102,144 +122,6 @@ impl Chosen {
             Self::From(first) => number >= first,
             // The golden ratio's multiples are spread evenly, so every run of numbers has its share.
             Self::Share(share) => (number as f64 * 0.618_033_988_749_894_9).fract() < share,
-        }
-    }
-}
-
-/// What the workers are to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Phase {
-    /// Open connections and answer pings.
-    Open = 0,
-    /// Publish, but keep no times.
-    WarmUp = 1,
-    /// Publish and keep times.
-    Measure = 2,
-    /// Finish the round under way and start no other.
-    Drain = 3,
-    /// Close everything and end.
-    Close = 4,
-    /// The same without farewell: resets instead of FINs, and no TIME_WAIT stays behind.
-    Reset = 5,
-}
-
-/// What reaches the scenario's thread.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// One worker's connections are all whole or failed.
-    Opened,
-    /// The last round has reached every member, or one thread's last publishes are answered.
-    Drained,
-    /// One worker has dropped its chosen connections.
-    Dropped,
-    /// The user asked to stop (SIGINT or SIGTERM).
-    Interrupted,
-}
-
-/// Totals over all workers.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connections that became whole.
-    pub whole: AtomicU64,
-    /// Connections that ended before they were whole.
-    pub failed: AtomicU64,
-    /// Connections that were whole and that the server ended.
-    pub dropped: AtomicU64,
-    /// Pings received, each answered.
-    pub pings: AtomicU64,
-    /// Messages received.
-    pub messages: AtomicU64,
-    /// Reads that brought bytes.
-    pub reads: AtomicU64,
-    /// Bytes read.
-    pub read_bytes: AtomicU64,
-    /// Replies with an error to a publish.
-    pub refusals: AtomicU64,
-    /// Publishes sent.
-    pub published: AtomicU64,
-    /// The count of messages at which the publisher goes on.
-    pub goal: AtomicU64,
-    /// Chosen connections that are whole again after they were told to return.
-    pub back: AtomicU64,
-    /// Tries of theirs that failed.
-    pub failed_tries: AtomicU64,
-    stalling: AtomicBool,
-    dropping: AtomicBool,
-    returning: AtomicBool,
-    phase: AtomicU8,
-}
-
-impl Counters {
-    /// The present phase's number; compare with `Phase as u8`.
-    pub fn phase(&self) -> u8 {
-        self.phase.load(SeqCst)
-    }
-
-    /// True while the chosen connections do not read.
-    pub fn is_stalling(&self) -> bool {
-        self.stalling.load(SeqCst)
-    }
-
-    /// True once the chosen connections are to drop.
-    pub fn is_dropping(&self) -> bool {
-        self.dropping.load(SeqCst)
-    }
-
-    /// True once they are to come back.
-    pub fn is_returning(&self) -> bool {
-        self.returning.load(SeqCst)
-    }
-}
-
-/// What one worker knows at the end; merged over all of them.
-#[derive(Default)]
-pub struct Outcome {
-    /// Failures before a connection was whole, by reason.
-    pub failures: BTreeMap<String, u64>,
-    /// Ends by the server after it was whole, by reason.
-    pub drops: BTreeMap<String, u64>,
-    /// Messages that live members did not get.
-    pub lost: u64,
-    /// Messages that live members got more often than once.
-    pub duplicated: u64,
-    /// Out of order at the witnesses (one connection per worker).
-    pub reordered: u64,
-    /// Missing numbers at the witnesses.
-    pub skipped: u64,
-    /// Bytes of a message as the server sent it.
-    pub message_bytes: usize,
-    /// Times of rounds in µs, from the worker that published.
-    pub rounds_us: Option<Histogram<u64>>,
-    /// From the order to return until each chosen connection was whole again, in µs.
-    pub returns_us: Option<Histogram<u64>>,
-    /// From each one's connect until then, in µs.
-    pub reconnects_us: Option<Histogram<u64>>,
-    /// What was found of the rooms' streams, where that is followed.
-    pub found: Found,
-}
-
-impl Outcome {
-    fn merge(&mut self, other: Self) {
-        for (into, from) in [(&mut self.failures, other.failures), (&mut self.drops, other.drops)] {
-            for (reason, count) in from {
-                *into.entry(reason).or_default() += count;
-            }
-        }
-        self.lost += other.lost;
-        self.duplicated += other.duplicated;
-        self.reordered += other.reordered;
-        self.skipped += other.skipped;
-        self.message_bytes = self.message_bytes.max(other.message_bytes);
-        self.rounds_us = self.rounds_us.take().or(other.rounds_us);
-        self.found.merge(other.found);
-        for (into, from) in
-            [(&mut self.returns_us, other.returns_us), (&mut self.reconnects_us, other.reconnects_us)]
-        {
-            match (&mut *into, from) {
-                (Some(into), Some(from)) => *into += from,
-                (_, from) => *into = into.take().or(from),
-            }
         }
     }
 }
@@ -313,33 +195,20 @@ impl Fleet {
 
     /// Tells every worker to go on to `phase`.
     pub fn enter(&self, phase: Phase) {
-        self.counters.phase.store(phase as u8, SeqCst);
+        self.counters.enter(phase);
         self.wake();
     }
 
-    /// Makes the chosen connections stop reading, until they are closed.
-    pub fn stall(&self) {
-        self.counters.stalling.store(true, SeqCst);
+    /// Gives the chosen connections `order`.
+    pub fn order(&self, order: Order) {
+        self.counters.order(order);
         self.wake();
     }
 
-    /// Makes the chosen connections drop, all at once. Every worker notes [`Notice::Dropped`] when its own
-    /// are gone.
-    pub fn drop_chosen(&self) {
-        self.counters.dropping.store(true, SeqCst);
-        self.wake();
-    }
-
-    /// Lets those that dropped come back. Every worker notes [`Notice::Opened`] again when its own are.
-    pub fn return_dropped(&self) {
-        self.counters.returning.store(true, SeqCst);
-        self.wake();
-    }
-
-    /// Both at the same moment.
+    /// Makes them drop and come back at the same moment.
     pub fn drop_and_return(&self) {
-        self.counters.returning.store(true, SeqCst);
-        self.drop_chosen();
+        self.counters.order(Order::Return);
+        self.order(Order::Drop);
     }
 
     /// What all workers saw of the paced messages since this was last called.
@@ -428,19 +297,5 @@ mod tests {
         }
         assert!(!Chosen::Share(0.0).has(0) && !Chosen::None.has(0));
         assert!(Chosen::From(5).has(5) && !Chosen::From(5).has(4));
-    }
-
-    #[test]
-    fn outcomes_add_up_by_reason() {
-        let part = |reason: &str, lost| Outcome {
-            failures: BTreeMap::from([(reason.to_owned(), 2)]),
-            lost,
-            ..Outcome::default()
-        };
-        let mut all = Outcome::default();
-        all.merge(part("ECONNREFUSED", 1));
-        all.merge(part("ECONNREFUSED", 2));
-        all.merge(part("ETIMEDOUT", 0));
-        assert_eq!((all.failures["ECONNREFUSED"], all.failures["ETIMEDOUT"], all.lost), (4, 2, 3));
     }
 }

@@ -5,8 +5,6 @@
 //! an hour would; a foreign one pings when it likes.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, Sender};
@@ -23,6 +21,7 @@ use super::probe::{Probe, spent};
 use super::progress::{self, Line, Waited};
 use super::report::{Origin, Table, number, per};
 use super::server::Server;
+use super::settings::{CLIENT, Settings};
 
 /// Below this part of the pings that the interval promises, the server was behind.
 const BEHIND_PART: f64 = 0.9;
@@ -82,15 +81,8 @@ pub struct HeartbeatReport {
 pub fn run(options: &HeartbeatOptions) -> Result<(), String> {
     let common = &options.common;
     let (outputs, sender, notices) = common.prepare()?;
-    let server = match &common.target {
-        Some(url) => Server::resolve(Some(url), common.pid, "", None, options.connections)?,
-        None => {
-            // The server has read it when it is ready.
-            let config = ConfigFile::new(&configuration(options.ping_interval_ms))?;
-            let serve_args = format!("--config {} {}", config.0.display(), common.serve_args);
-            Server::resolve(None, None, &serve_args, None, options.connections)?
-        }
-    };
+    let configured = Common { settings: settings(options.ping_interval_ms), ..common.clone() };
+    let server = Server::of(&configured, options.connections)?;
     let report = measure(options, &server, &sender, &notices)?;
     print!("{}", report.table().render());
     outputs.write(&report, &report.page())?;
@@ -190,27 +182,13 @@ impl HeartbeatReport {
 }
 
 /// The started server's configuration. A pong may take half of the interval.
-fn configuration(ping_interval_ms: u64) -> String {
+fn settings(ping_interval_ms: u64) -> Settings {
     let pong_timeout_ms = (ping_interval_ms / 2).max(1);
-    format!("[client]\nping_interval_ms = {ping_interval_ms}\npong_timeout_ms = {pong_timeout_ms}\n")
-}
-
-/// A file that only this run reads, removed at its end.
-struct ConfigFile(PathBuf);
-
-impl ConfigFile {
-    fn new(text: &str) -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("throng-heartbeat-{}.toml", std::process::id()));
-        fs::write(&path, text).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for ConfigFile {
-    fn drop(&mut self) {
-        // What stays behind is a small file in the directory for such.
-        let _ = fs::remove_file(&self.0);
-    }
+    Settings::default().with(CLIENT, "ping_interval_ms", ping_interval_ms).with(
+        CLIENT,
+        "pong_timeout_ms",
+        pong_timeout_ms,
+    )
 }
 
 #[cfg(test)]
@@ -228,7 +206,7 @@ mod tests {
     #[test]
     fn a_configuration_lets_a_pong_take_less_than_the_interval() {
         for interval in [2, 1_000] {
-            let text = configuration(interval);
+            let text = settings(interval).file();
             let table: toml::Table = text.parse().unwrap();
             let client = table["client"].as_table().unwrap();
             assert!(client["pong_timeout_ms"].as_integer() < client["ping_interval_ms"].as_integer());

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use serde::Serialize;
 
+use super::settings::{ROOMS, Settings};
+
 /// When the child says that a publication is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,14 +68,13 @@ impl Keep {
         Self { durability, history_size: HISTORY_SIZE, parent }
     }
 
-    /// The configuration that a child needs for it.
-    fn config(&self) -> String {
-        format!(
-            "[channel.without_namespace]\nhistory_size = {}\nhistory_ttl = \"24h\"\ndurability = \"{}\"\n\
-             force_recovery = true\n",
-            self.history_size,
-            self.durability.name()
-        )
+    /// What a child needs for it.
+    fn settings(&self) -> Settings {
+        Settings::default()
+            .with(ROOMS, "history_size", self.history_size)
+            .with_text(ROOMS, "history_ttl", "24h")
+            .with_text(ROOMS, "durability", self.durability.name())
+            .with(ROOMS, "force_recovery", true)
     }
 }
 
@@ -120,12 +121,18 @@ impl Drop for Scratch {
     }
 }
 
-/// A data directory for a child, and the arguments by which it uses it and keeps its rooms as `keep` says.
+/// A data directory for a child, and the arguments by which it uses it, keeps its rooms as `keep` says and is
+/// configured with `settings`.
 ///
 /// # Errors
 ///
-/// The directory or the configuration cannot be written, or `serve_args` have a `--config` already.
-pub fn data_arguments(keep: Option<&Keep>, serve_args: &str) -> Result<(Scratch, Vec<String>), String> {
+/// The directory or the configuration cannot be written, or there is something to configure and `serve_args`
+/// have a `--config` already.
+pub fn data_arguments(
+    keep: Option<&Keep>,
+    settings: &Settings,
+    serve_args: &str,
+) -> Result<(Scratch, Vec<String>), String> {
     let has = |option: &str| serve_args.split_whitespace().any(|word| word.split('=').next() == Some(option));
     let parent = match keep {
         Some(keep) => keep.parent.clone().unwrap_or_else(|| PathBuf::from(".")),
@@ -138,14 +145,18 @@ pub fn data_arguments(keep: Option<&Keep>, serve_args: &str) -> Result<(Scratch,
     if !has("--data") {
         arguments.extend(["--data".to_owned(), path("data")]);
     }
-    if let Some(keep) = keep {
+    let settings = keep.map(Keep::settings).unwrap_or_default().and(settings);
+    if !settings.is_empty() {
         if has("--config") || has("-c") {
-            return Err("--serve-args has a --config, but rooms with a history need one of the run's own: \
+            return Err(
+                "--serve-args has a --config, but what this run asks for needs one of the run's own: \
                         start a server with yours and give it as --target"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let config = path("throng.toml");
-        fs::write(&config, keep.config()).map_err(|error| format!("{config} cannot be written: {error}"))?;
+        fs::write(&config, settings.file())
+            .map_err(|error| format!("{config} cannot be written: {error}"))?;
         arguments.extend(["--config".to_owned(), config]);
     }
     Ok((scratch, arguments))
@@ -166,8 +177,8 @@ mod tests {
     #[test]
     fn a_directory_is_fresh_has_the_configuration_and_is_gone_with_its_owner() {
         let keep = Keep::new(Durability::Os, Some(std::env::temp_dir()));
-        let (scratch, arguments) = data_arguments(Some(&keep), "--shards 2").unwrap();
-        let (other, _) = data_arguments(Some(&keep), "").unwrap();
+        let (scratch, arguments) = data_arguments(Some(&keep), &Settings::default(), "--shards 2").unwrap();
+        let (other, _) = data_arguments(Some(&keep), &Settings::default(), "").unwrap();
         assert_ne!(scratch.path(), other.path());
         let [data, directory, option, config] = arguments.as_slice() else { panic!("{arguments:?}") };
         assert_eq!((data.as_str(), option.as_str()), ("--data", "--config"));
@@ -181,11 +192,15 @@ mod tests {
 
     #[test]
     fn rooms_without_history_need_no_configuration_and_what_the_user_gave_stays() {
-        let (_, arguments) = data_arguments(None, "--data=/x --config y").unwrap();
+        let (_, arguments) = data_arguments(None, &Settings::default(), "--data=/x --config y").unwrap();
         assert!(arguments.is_empty(), "{arguments:?}");
         let keep = Keep::new(Durability::Fsync, Some(std::env::temp_dir()));
-        assert!(data_arguments(Some(&keep), "--config y").unwrap_err().contains("--target"));
+        assert!(
+            data_arguments(Some(&keep), &Settings::default(), "--config y").unwrap_err().contains("--target")
+        );
+        let settings = Settings::default().with(ROOMS, "presence", true);
+        assert!(data_arguments(None, &settings, "-c y").unwrap_err().contains("--target"));
         let nowhere = Keep::new(Durability::Fsync, Some(PathBuf::from("/nowhere")));
-        assert!(data_arguments(Some(&nowhere), "").unwrap_err().contains("/nowhere"));
+        assert!(data_arguments(Some(&nowhere), &Settings::default(), "").unwrap_err().contains("/nowhere"));
     }
 }

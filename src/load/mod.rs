@@ -4,14 +4,16 @@
 //! It measures any WebSocket server, so it knows nothing of throng's own: the upgrade and the dialects
 //! are its own, written for a client that counts rather than reads. From the inside out:
 //! - [`frame`], [`dialect`], [`target`]: bytes, without sockets;
-//! - [`connection`]: one connection's progress from upgrade to counting, without its socket;
+//! - [`script`], [`connection`]: what connections say, and one's progress from upgrade to counting, without its
+//!   socket;
 //! - [`watch`], [`continuity`], [`percentiles`]: what is looked at in a message, where a connection is in its
 //!   room's stream, and how times are told;
-//! - [`source`], [`openings`], [`worker`], [`fleet`]: sockets and the threads that hold them;
+//! - [`source`], [`backoff`], [`openings`], [`counters`], [`outcome`], [`worker`], [`fleet`]: sockets and the
+//!   threads that hold them;
 //! - [`publisher`], [`pacer`], [`speaker`]: who publishes, in a closed loop inside a worker or by a schedule on
 //!   a thread of its own, and on what;
-//! - [`keep`], [`disk`], [`metrics`]: what a server that is started keeps of its rooms, on which disk, and what
-//!   it says of that;
+//! - [`settings`], [`keep`], [`disk`], [`metrics`]: how a server that is started is configured, what it keeps of
+//!   its rooms, on which disk, and what it says of itself;
 //! - [`probe`], [`cost`], [`kernel`], [`account`], [`server`], [`freeze`], [`failures`], [`interrupt`]: the
 //!   measured process, the machine, the user;
 //! - [`bare`]: the server that measured ones are compared with;
@@ -31,13 +33,17 @@
 
 pub mod account;
 mod account_page;
+pub mod backoff;
 pub mod bare;
+pub mod bounce;
 pub mod ceiling;
 pub mod connection;
 pub mod continuity;
 pub mod cost;
+pub mod counters;
 pub mod dialect;
 pub mod disk;
+pub mod drain;
 pub mod failures;
 pub mod fanout;
 mod fanout_page;
@@ -54,6 +60,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod openings;
 pub mod options;
+pub mod outcome;
 pub mod paced;
 pub mod pacer;
 pub mod percentiles;
@@ -63,7 +70,9 @@ pub mod publish;
 pub mod publisher;
 pub mod recover;
 pub mod report;
+pub mod script;
 pub mod server;
+pub mod settings;
 pub mod slow;
 pub mod source;
 pub mod speaker;

@@ -10,6 +10,7 @@ use super::fleet::Notice;
 use super::interrupt;
 use super::keep::Keep;
 use super::report::Outputs;
+use super::settings::Settings;
 
 /// Options that every subcommand of `throng bench` takes.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Common {
     /// How a server that is started keeps its rooms; `None`: it does not. Of a server at `target` it says
     /// that its rooms have a history, whatever its kind.
     pub keep: Option<Keep>,
+    /// What else a server that is started is configured with.
+    pub settings: Settings,
     /// How it is spoken to.
     pub dialect: Arc<Dialect>,
     /// Loopback addresses to connect from, or as many as make ports cheap.

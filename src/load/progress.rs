@@ -51,7 +51,7 @@ pub fn until_open(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -
     let counters = &fleet.counters;
     let counts = || (counters.whole.load(SeqCst), counters.failed.load(SeqCst));
     let settled = |(whole, failed)| whole + failed;
-    until_settled(fleet, notices, connections, counts, settled, ["whole", "failed"])
+    until_settled(fleet, notices, connections, &Notice::Opened, counts, settled, ["whole", "failed"])
 }
 
 /// Waits until the `connections` of `fleet` that dropped are back. The timeline is of those.
@@ -59,20 +59,31 @@ pub fn until_back(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -
     let counters = &fleet.counters;
     let counts = || (counters.back.load(SeqCst), counters.failed_tries.load(SeqCst));
     // A try that failed is repeated, so it settles nothing.
-    until_settled(fleet, notices, connections, counts, |(back, _)| back, ["back", "tries failed"])
+    let settled = |(back, _)| back;
+    until_settled(fleet, notices, connections, &Notice::Opened, counts, settled, ["back", "tries failed"])
 }
 
-/// Waits until every worker has said [`Notice::Opened`]. `counts` gives the good and the failed, `settled` how
+/// Waits until the server has ended each of the `connections` of `fleet`. The timeline is of ended ones.
+pub fn until_ended(fleet: &Fleet, notices: &Receiver<Notice>, connections: u64) -> (Waited, Timeline) {
+    let counts = || {
+        let ended = fleet.counters.dropped.load(SeqCst);
+        (ended, connections.saturating_sub(ended))
+    };
+    until_settled(fleet, notices, connections, &Notice::Gone, counts, |(ended, _)| ended, ["ended", "open"])
+}
+
+/// Waits until every worker has said `last`. `counts` gives the good and the failed, `settled` how
 /// many of `connections` that makes, `words` what both are called.
 fn until_settled(
     fleet: &Fleet,
     notices: &Receiver<Notice>,
     connections: u64,
+    last: &Notice,
     counts: impl Fn() -> (u64, u64),
     settled: impl Fn((u64, u64)) -> u64,
     words: [&str; 2],
 ) -> (Waited, Timeline) {
-    let (mut opened, mut before) = (0, 0);
+    let (mut said, mut before) = (0, 0);
     let started = Instant::now();
     let seconds = || started.elapsed().as_secs_f64();
     let mut timeline = Timeline::default();
@@ -85,8 +96,8 @@ fn until_settled(
     };
     let waited = Waiting { notices, display: &display, end: None }.run(
         |notice| {
-            opened += usize::from(*notice == Notice::Opened);
-            opened == fleet.threads()
+            said += usize::from(notice == last);
+            said == fleet.threads()
         },
         || {
             timeline.sample(seconds(), counts().0);

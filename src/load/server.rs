@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::fleet::raise_descriptor_limit;
 use super::freeze;
-use super::keep::{Keep, Scratch, data_arguments};
+use super::keep::{Scratch, data_arguments};
 use super::metrics::Metrics;
 use super::options::Common;
 use super::probe::Probe;
@@ -179,39 +179,36 @@ impl Server {
     ///
     /// As [`Server::resolve`].
     pub fn of(common: &Common, connections: u64) -> Result<Self, String> {
-        Self::resolve(
-            common.target.as_deref(),
-            common.pid,
-            &common.serve_args,
-            common.keep.as_ref(),
-            connections,
-        )
+        match &common.target {
+            Some(url) => Self::at(url, common.pid),
+            None => Self::start(common, &common.serve_args, connections),
+        }
     }
 
-    /// Takes the server at `url`, whose process is `pid` if given; without a URL starts a child with
-    /// `serve_args`, rooms as `keep` says, and as many shards as `connections` need.
+    /// Takes the server at `url`, whose process is `pid` if given.
     ///
     /// # Errors
     ///
-    /// The URL, the process or the child is not to be had: a sentence that says which and why.
-    pub fn resolve(
-        url: Option<&str>,
-        pid: Option<u32>,
-        serve_args: &str,
-        keep: Option<&Keep>,
-        connections: u64,
-    ) -> Result<Self, String> {
-        let Some(url) = url else {
-            let serve_args = with_shards(serve_args, connections)?;
-            let (scratch, mut arguments) = data_arguments(keep, &serve_args)?;
-            arguments.extend(serve_args.split_whitespace().map(str::to_owned));
-            let server = Self::own(ChildServer::start("127.0.0.1:0", &arguments)?)?;
-            return Ok(Self { arguments, scratch: Some(scratch), ..server });
-        };
+    /// The URL or the process is not to be had: a sentence that says which and why.
+    pub fn at(url: &str, pid: Option<u32>) -> Result<Self, String> {
         let target = Target::parse(url)?;
         let probe = pid.map(Probe::new).transpose()?;
         let (arguments, scratch) = (Vec::new(), None);
         Ok(Self { child: None, arguments, scratch, url: url.to_owned(), target, probe })
+    }
+
+    /// Starts a child with `serve_args`, configured as `common` says, and with as many shards as `connections`
+    /// need.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be had: a sentence that says why.
+    pub fn start(common: &Common, serve_args: &str, connections: u64) -> Result<Self, String> {
+        let serve_args = with_shards(serve_args, connections)?;
+        let (scratch, mut arguments) = data_arguments(common.keep.as_ref(), &common.settings, &serve_args)?;
+        arguments.extend(serve_args.split_whitespace().map(str::to_owned));
+        let server = Self::own(ChildServer::start("127.0.0.1:0", &arguments)?)?;
+        Ok(Self { arguments, scratch: Some(scratch), ..server })
     }
 
     /// Takes `child` as the server.
@@ -227,27 +224,52 @@ impl Server {
         Ok(Self { child: Some(child), arguments, scratch, url, target, probe })
     }
 
-    /// Ends a server that this run started without a chance to tidy up (SIGKILL) and starts it again with
-    /// the same arguments, address and data directory; how long it took to be ready.
+    /// Ends a server that this run started without a chance to tidy up (SIGKILL).
     ///
     /// # Errors
     ///
-    /// It is not this run's, or does not come up again.
-    pub fn restart(&mut self) -> Result<Duration, String> {
+    /// It is not this run's.
+    pub fn kill(&mut self) -> Result<(), String> {
         let Some(child) = &mut self.child else {
             return Err(
                 "a server at --target cannot be started again: leave --target or --restart out".to_owned()
             );
         };
-        let failed = |error: io::Error| format!("the server cannot be ended: {error}");
-        child.child.kill().map_err(failed)?;
-        child.child.wait().map_err(failed)?;
+        child.child.kill().map_err(|error| format!("the server cannot be ended: {error}"))
+    }
+
+    /// Starts a server that was killed again, with the same arguments, address and data directory; how long it
+    /// took to be ready.
+    ///
+    /// # Errors
+    ///
+    /// It is not this run's, or does not come up again.
+    pub fn start_again(&mut self) -> Result<Duration, String> {
+        if let Some(child) = &mut self.child {
+            child.child.wait().map_err(|error| format!("the server cannot be waited for: {error}"))?;
+        }
         let started = Instant::now();
         let child = ChildServer::start(&self.target.address.to_string(), &self.arguments)?;
         let took = started.elapsed();
         self.probe = Some(Probe::new(child.pid())?);
         self.child = Some(child);
         Ok(took)
+    }
+
+    /// Asks a server that this run started to end (SIGTERM), and does not wait for that.
+    ///
+    /// # Errors
+    ///
+    /// It has ended by itself.
+    pub fn ask_to_end(&self) -> Result<(), String> {
+        let pid = self.child.as_ref().map(|child| Pid::from_raw(child.child.id() as i32));
+        let sent = pid.map_or(Ok(()), |pid| kill(pid, Signal::SIGTERM));
+        sent.map_err(|error| format!("the server cannot be told to end: {}", error.desc()))
+    }
+
+    /// Where a throng that this run started tells its metrics.
+    pub fn admin(&self) -> Option<&str> {
+        self.child.as_ref()?.admin.as_deref()
     }
 
     /// Whether this run started it.
@@ -262,7 +284,7 @@ impl Server {
 
     /// What a throng that this run started says of itself.
     pub fn metrics(&self) -> Option<Metrics> {
-        Metrics::ask(self.child.as_ref()?.admin.as_deref()?).ok()
+        Metrics::ask(self.admin()?).ok()
     }
 
     /// Ends a server that this run started; gives the last line that it printed after its readiness line.

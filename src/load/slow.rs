@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::fleet::Chosen;
+use super::fleet::{Chosen, Order};
 use super::kernel;
 use super::options::Common;
 use super::paced::check_payload;
@@ -117,7 +117,7 @@ pub fn run(options: &SlowOptions) -> Result<(), String> {
     if waited == Waited::Done {
         let memory = || server.probe.and_then(|probe| Some(probe.memory().ok()?.pss_bytes as i64));
         let (user, kernel) = (memory(), kernel::sample().tcp_buffer_bytes as i64);
-        steady.fleet.stall();
+        steady.fleet.order(Order::Stall);
         let begun = steady.begin(options.rate);
         report.interrupted = steady.wait(options.seconds, &notices) == Waited::Interrupted;
         report.server_user_bytes_grown = memory().zip(user).map(|(now, before)| now - before);

@@ -15,6 +15,7 @@ use super::dialect::{Identity, Rooms};
 use super::failures::not_open;
 use super::fleet::{Chosen, Fleet, FleetPlan, Notice, Outcome};
 use super::metrics::Metrics;
+use super::openings::Retry;
 use super::options::Common;
 use super::pacer::{Pacer, PacerPlan, Schedule};
 use super::percentiles::Percentiles;
@@ -41,10 +42,12 @@ pub struct SteadyPlan {
     pub payload_bytes: usize,
     /// Members that an order is for.
     pub chosen: Chosen,
+    /// Those of them that stall notice nothing until they are woken.
+    pub sleeps: bool,
     /// Connects under way at once per thread, or the fleet's own number.
     pub at_once_max: Option<usize>,
-    /// Time until a failed connect is tried again; `None`: it stays failed.
-    pub retry_after: Option<Duration>,
+    /// How those that drop come back, and are tried again when that failed.
+    pub retry: Retry,
     /// How members join, if not as the options say.
     pub recovery: Option<Recovery>,
 }
@@ -58,8 +61,9 @@ impl SteadyPlan {
             publishers,
             payload_bytes,
             chosen: Chosen::None,
+            sleeps: false,
             at_once_max: None,
-            retry_after: None,
+            retry: Retry::Never,
             recovery: None,
         }
     }
@@ -157,8 +161,9 @@ impl<'a> Steady<'a> {
             source_ips,
             schedule: Some(Arc::clone(&schedule)),
             at_once_max: plan.at_once_max.unwrap_or(base.at_once_max),
-            retry_after: plan.retry_after,
+            retry: plan.retry,
             chosen: plan.chosen,
+            sleeps: plan.sleeps,
             ..base
         };
         let fleet = Fleet::start(fleet_plan, sender)?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::continuity::{Recovery, Streams};
 use super::fleet::{Chosen, Notice};
+use super::openings::Retry;
 use super::options::Common;
 use super::paced::check_payload;
 use super::percentiles::Percentiles;
@@ -110,7 +111,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     let plan = SteadyPlan {
         chosen: Chosen::From(options.stayers),
         at_once_max: Some(options.at_once.div_ceil(threads) as usize),
-        retry_after: Some(RETRY_AFTER),
+        retry: Retry::After(RETRY_AFTER),
         recovery: streams.map(|streams| Recovery::Followed(Arc::new(streams))),
         ..SteadyPlan::new(options.rooms, members, 1, options.payload_bytes)
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 
+use super::bounce::Roster;
 use super::continuity::Continuity;
 use super::dialect::{Dialect, sequence};
 use super::pacer::Schedule;
@@ -35,6 +36,8 @@ pub enum Watch<'a> {
     },
     /// Their offsets are followed, and what a connection that comes back is given of those it missed.
     Stream(&'a mut Continuity),
+    /// Who joins and leaves is noted, for one connection that is told.
+    Roster(&'a mut Roster),
     /// The answers to publishes are timed, for a connection that publishes.
     Answers {
         /// Its publishes that are not answered.
@@ -47,29 +50,47 @@ pub enum Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Takes one message of a connection whose last number, plus one, is `last`.
-    pub fn saw(&mut self, message: &[u8], last: &mut u32) {
+    /// Takes one message of connection `index`, whose last number, plus one, is `last`.
+    pub fn saw(&mut self, message: &[u8], index: u64, last: &mut u32) {
         match self {
-            Watch::Count | Watch::Answers { .. } => {}
+            Watch::Count | Watch::Answers { .. } | Watch::Roster(_) => {}
             Watch::Order(witness) => witness.saw(message),
             Watch::Delay { stopwatch, now_us } => stopwatch.saw(message, *now_us, last),
-            Watch::Stream(continuity) => continuity.saw(message, last),
+            Watch::Stream(continuity) => continuity.saw(message, index, last),
         }
     }
 
     /// Takes one good reply to what connection `index` said first.
     pub fn joined(&mut self, line: &[u8], index: u64, last: &mut u32) {
-        if let Watch::Stream(continuity) = self {
-            continuity.joined(line, index, last);
+        match self {
+            Watch::Stream(continuity) => continuity.joined(line, index, last),
+            Watch::Roster(roster) => roster.replied(line),
+            _ => {}
         }
+    }
+
+    /// Takes one line that tells who joined or left.
+    pub fn came(&mut self, line: &[u8]) {
+        if let Watch::Roster(roster) = self {
+            roster.came(line);
+        }
+    }
+
+    /// True if the connection knows where it is in its room's stream.
+    pub fn follows(&self) -> bool {
+        matches!(self, Watch::Stream(_))
     }
 
     /// Takes one reply of `dialect` to a whole connection.
     pub fn replied(&mut self, line: &[u8], is_refusal: bool, dialect: &Dialect) {
-        if let Watch::Answers { in_flight, receipts, now_us } = self
-            && let Some((id, rest)) = dialect.reply_id(line)
-        {
-            receipts.answered(in_flight.answered(id), is_refusal.then_some(rest), *now_us);
+        match self {
+            Watch::Answers { in_flight, receipts, now_us } => {
+                if let Some((id, rest)) = dialect.reply_id(line) {
+                    receipts.answered(in_flight.answered(id), is_refusal.then_some(rest), *now_us);
+                }
+            }
+            Watch::Roster(roster) => roster.replied(line),
+            _ => {}
         }
     }
 }
@@ -176,7 +197,7 @@ mod tests {
         let mut witness = Witness::new(2);
         // Rooms 0 and 1 in turn; across rooms any order is fine, 4 and 6 are missing, 3 comes twice.
         for number in [1, 0, 2, 3, 3, 8, 5] {
-            Watch::Order(&mut witness).saw(&message(number), &mut 0);
+            Watch::Order(&mut witness).saw(&message(number), 0, &mut 0);
         }
         assert_eq!((witness.reordered, witness.skipped, witness.message_bytes), (1, 2, 20));
     }
@@ -189,7 +210,7 @@ mod tests {
         }
         let (mut stopwatch, mut last) = (Stopwatch::new(schedule), 0);
         for (number, now_us) in [(0, 1_500), (2, 3_100), (1, 9_000)] {
-            Watch::Delay { stopwatch: &mut stopwatch, now_us }.saw(&message(number), &mut last);
+            Watch::Delay { stopwatch: &mut stopwatch, now_us }.saw(&message(number), 0, &mut last);
         }
         let timings = &stopwatch.timings;
         assert_eq!((timings.delays_us.len(), timings.reordered, timings.message_bytes), (3, 1, 20));

@@ -6,8 +6,10 @@
 //!
 //! Which connection is opened when is [`Openings`]' business; when all have settled, the scenario is told.
 
+mod bouncing;
 mod returning;
 mod rounds;
+mod waking;
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::Ordering::SeqCst;
@@ -17,11 +19,13 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use self::bouncing::Bouncing;
 use self::returning::Returning;
-use super::connection::{Connection, Handshake, Stage, Tally};
+use self::waking::Waking;
+use super::connection::{Connection, Handshake, Stage, Tally, close_code};
 use super::continuity::Continuity;
 use super::dialect::Rooms;
-use super::fleet::{Chosen, Counters, FleetPlan, Notice, Outcome, Phase};
+use super::fleet::{Chosen, Counters, End, FleetPlan, Notice, Order, Outcome, Phase};
 use super::openings::Openings;
 use super::publisher::Publisher;
 use super::source;
@@ -69,6 +73,8 @@ struct Fresh {
     dropped: u64,
     back: u64,
     failed_tries: u64,
+    leaves: u64,
+    joins: u64,
     reads: u64,
     read_bytes: u64,
     tally: Tally,
@@ -81,6 +87,12 @@ struct Worker {
     openings: Openings,
     announced: bool,
     returning: Returning,
+    waking: Waking,
+    bouncing: Bouncing,
+    /// When each connection became whole, where ends are noted.
+    whole_at: Vec<Option<Instant>>,
+    /// All of them have ended, and the scenario knows.
+    is_gone: bool,
     /// Where its connections are in their rooms' streams, if that is followed.
     continuity: Option<Continuity>,
     buffer: Vec<u8>,
@@ -105,6 +117,7 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
     let share = seat.plan.connections / threads + u64::from(seat.number < seat.plan.connections % threads);
     let publisher = seat.plan.publish.filter(|_| seat.number == 0).map(Publisher::new);
     let rooms = seat.plan.publish.map_or(1, |publish| publish.rooms);
+    let notes_ends = seat.plan.notes_ends;
     let openings = Openings::new(share as usize, seat.plan.at_once_max);
     let continuity = seat.plan.script.recovery.streams().map(Continuity::new);
     let mut worker = Worker {
@@ -114,6 +127,10 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
         openings,
         announced: false,
         returning: Returning::default(),
+        waking: Waking::default(),
+        bouncing: Bouncing::default(),
+        is_gone: false,
+        whole_at: vec![None; if notes_ends { share as usize } else { 0 }],
         continuity,
         buffer: vec![0; BUFFER_BYTES],
         outbound: Vec::new(),
@@ -135,11 +152,13 @@ impl Worker {
         let stopwatch = self.seat.stopwatch.clone();
         while self.seat.counters.phase() < Phase::Close as u8 {
             self.drop_and_return();
+            self.wake_and_judge();
+            self.bounce();
+            self.give_up();
             self.open();
             self.add_up();
             self.drive_publisher();
-            let is_busy = self.seat.plan.spin || self.returning.is_busy();
-            let timeout = if is_busy { Some(Duration::ZERO) } else { self.openings.wait(Instant::now()) };
+            let timeout = self.timeout();
             if let Err(error) = self.poll.poll(&mut events, timeout) {
                 let interrupted = error.kind() == io::ErrorKind::Interrupted;
                 assert!(interrupted, "epoll_wait fails only for arguments that are ours: {error}");
@@ -159,6 +178,17 @@ impl Worker {
             }
         }
         self.add_up();
+    }
+
+    /// How long nothing is to be done unless an event comes.
+    fn timeout(&self) -> Option<Duration> {
+        if self.seat.plan.spin || self.returning.is_busy() || self.waking.is_busy() {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let at = [self.bouncing.due(), self.returning.due()].into_iter().flatten().min();
+        let wait = at.map(|at| at.saturating_duration_since(now));
+        self.openings.wait(now).into_iter().chain(wait).min()
     }
 
     /// Opens connections as long as there is one to open and not too many are under way.
@@ -202,8 +232,9 @@ impl Worker {
         stopwatch: &mut Option<MutexGuard<'_, Stopwatch>>,
     ) -> Result<(), String> {
         let number = self.number(index);
-        let stalled = self.seat.counters.is_stalling() && self.seat.plan.chosen.has(number);
-        if stalled && !read_closed {
+        let plan = &self.seat.plan;
+        let stalled = self.is_stalled(number);
+        if stalled && (plan.sleeps || !read_closed) {
             return Ok(());
         }
         let Some(Slot { stream: Some(stream), connection }) = self.slots.get_mut(index) else {
@@ -211,11 +242,11 @@ impl Worker {
         };
         if connection.stage == Stage::Connecting {
             // The first write tells whether the connect worked: its errno is the connect's.
-            self.seat.plan.script.upgrade_request(number, &mut self.outbound);
+            plan.script.upgrade_request(number, &mut self.outbound);
             let written = stream.write(&self.outbound);
             self.outbound.clear();
             match written {
-                Ok(_) if self.seat.plan.script.handshake == Handshake::Silent => {
+                Ok(_) if plan.script.handshake == Handshake::Silent => {
                     connection.stage = Stage::Whole;
                     self.note_whole(index);
                 }
@@ -236,8 +267,7 @@ impl Worker {
         }
         // What a stalled connection still finds when it is closed came too late by its own fault, and of
         // a storm those who stay tell.
-        let returns = matches!(self.seat.plan.chosen, Chosen::From(_)) && self.seat.plan.chosen.has(number);
-        let is_timed = !stalled && !returns;
+        let is_timed = !stalled && !self.seat.plan.is_followed(number);
         self.read(index, read_closed, stopwatch.as_deref_mut().filter(|_| is_timed))
     }
 
@@ -267,7 +297,7 @@ impl Worker {
             self.fresh.reads += 1;
             self.fresh.read_bytes += came as u64;
             let bytes = &self.buffer[..held + came];
-            let was_whole = connection.stage == Stage::Whole;
+            let stage = connection.stage;
             let mut watch = match (&self.seat.plan.schedule, stopwatch.as_deref_mut()) {
                 (Some(schedule), Some(stopwatch)) => {
                     Watch::Delay { stopwatch, now_us: schedule.us(Instant::now()) }
@@ -278,7 +308,8 @@ impl Worker {
             };
             let (script, tally) = (&self.seat.plan.script, &mut self.fresh.tally);
             let taken = connection.receive(bytes, number, script, &mut self.outbound, tally, &mut watch);
-            let is_whole = !was_whole && connection.stage == Stage::Whole;
+            let is_whole = !stage.is_open() && connection.stage.is_open();
+            let is_greeting = stage == Stage::Upgrading && connection.stage == Stage::Greeting;
             let rest = &bytes[taken?..];
             if held + rest.len() > 0 {
                 connection.partial = rest.into();
@@ -298,6 +329,12 @@ impl Worker {
             if is_whole {
                 self.note_whole(index);
             }
+            if is_greeting {
+                self.note_greeting(index);
+            }
+            if self.waking.is_judging() {
+                self.judge(index);
+            }
             if held + came < BUFFER_BYTES && !read_closed {
                 return Ok(());
             }
@@ -306,15 +343,22 @@ impl Worker {
 
     /// Ends connection `index`, which closes its socket, and counts why.
     fn end(&mut self, index: usize, reason: String) {
+        let (number, now) = (self.number(index), Instant::now());
         let slot = &mut self.slots[index];
         slot.stream = None;
         slot.connection.partial = Box::default();
         self.outbound.clear();
-        let reasons = if slot.connection.stage == Stage::Whole {
+        let reasons = if slot.connection.stage.is_open() {
             self.fresh.dropped += 1;
+            if let Some(whole) = self.whole_at.get(index).copied().flatten() {
+                self.outcome.ends.push(End { whole, ended: now, code: close_code(&reason) });
+            }
+            if self.waking.is_awake() && self.seat.plan.is_followed(number) {
+                self.openings.reopen(index, now);
+            }
             &mut self.outcome.drops
         } else {
-            self.openings.failed(index, Instant::now());
+            self.openings.failed(index, now);
             if self.returning.is_ordered() {
                 self.fresh.failed_tries += 1;
             } else {
@@ -344,10 +388,22 @@ impl Worker {
             (&counters.failed_tries, fresh.failed_tries),
             (&counters.pings, fresh.tally.pings),
             (&counters.refusals, fresh.tally.refusals),
+            (&counters.replies, fresh.tally.replies),
+            (&counters.comings, fresh.tally.comings),
+            (&counters.coming_frames, fresh.tally.coming_frames),
+            (&counters.rejoins, fresh.tally.rejoins),
+            (&counters.leaves, fresh.leaves),
+            (&counters.joins, fresh.joins),
             (&counters.reads, fresh.reads),
             (&counters.read_bytes, fresh.read_bytes),
         ] {
-            total.fetch_add(count, SeqCst);
+            if count > 0 {
+                total.fetch_add(count, SeqCst);
+            }
+        }
+        if self.announced && !self.is_gone && self.seat.plan.notes_ends && self.is_empty() {
+            self.is_gone = true;
+            let _ = self.seat.notices.send(Notice::Gone);
         }
         if !self.announced && !self.returning.is_busy() && self.openings.is_done() {
             self.announced = true;
@@ -373,6 +429,9 @@ impl Worker {
                 outcome.duplicated += got.saturating_sub(due);
             }
         }
+        if self.waking.is_judging() {
+            self.tell_behind();
+        }
         outcome.found = self.continuity.take().map(|continuity| continuity.found).unwrap_or_default();
         outcome.reordered = self.witness.reordered;
         outcome.skipped = self.witness.skipped;
@@ -383,6 +442,19 @@ impl Worker {
 }
 
 impl Worker {
+    /// Whether connection `number` does not read, as it was told.
+    fn is_stalled(&self, number: u64) -> bool {
+        let counters = &self.seat.counters;
+        self.seat.plan.chosen.has(number)
+            && counters.is_ordered(Order::Stall)
+            && !counters.is_ordered(Order::Wake)
+    }
+
+    /// Whether every connection that was whole has ended.
+    fn is_empty(&self) -> bool {
+        self.outcome.ends.len() == self.whole_at.iter().flatten().count()
+    }
+
     /// Messages that connection `number` has received once everything published has arrived.
     fn messages_due(&self, number: u64) -> u64 {
         let published = self.seat.counters.published.load(SeqCst);

@@ -164,7 +164,7 @@ impl From<StormArgs> for StormOptions {
 }
 
 /// A number above 0 and not absurd.
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
         _ => Err("must be a number above 0, at most 1000000000".to_owned()),

@@ -50,6 +50,9 @@ struct File {
     join: Option<Spanned<String>>,
     join_recoverable: Option<Spanned<String>>,
     join_recover: Option<Spanned<String>>,
+    join_told: Option<Spanned<String>>,
+    leave: Option<Spanned<String>>,
+    count_members: Option<Spanned<String>>,
     greeting_end: Option<Spanned<String>>,
     #[serde(default)]
     replies: u16,
@@ -124,6 +127,16 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
     {
         return Err(place.at(text, "`join`, `join_recoverable` and `join_recover` need each other"));
     }
+    if let Some(text) = file.join_told.as_ref().or(file.leave.as_ref()).or(file.count_members.as_ref())
+        && (file.join.is_none()
+            || [&file.join_told, &file.leave, &file.count_members].into_iter().any(Option::is_none)
+            || !has(Line::Coming))
+    {
+        return Err(place.at(
+            text,
+            "`join`, `join_told`, `leave`, `count_members` and a [[line]] with is = \"coming\" need each other",
+        ));
+    }
     if file.greeting.is_none()
         && let Some(part) =
             file.greeting_with_token.as_ref().or(file.join.as_ref()).or(file.greeting_end.as_ref())
@@ -143,6 +156,9 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
     let join = cut("join", &file.join, &in_join[..2])?;
     let join_recoverable = cut("join_recoverable", &file.join_recoverable, &in_join[..2])?;
     let join_recover = cut("join_recover", &file.join_recover, &in_join)?;
+    let join_told = cut("join_told", &file.join_told, &in_join[..2])?;
+    let leave = cut("leave", &file.leave, &in_join[..2])?;
+    let count_members = cut("count_members", &file.count_members, &in_join[..2])?;
     let in_publish = [Placeholder::Room, Placeholder::Payload, Placeholder::PayloadBytes, Placeholder::Id];
     let publish = place.template("publish", &file.publish, &in_publish)?;
     if !file.publish.get_ref().contains("{payload}") {
@@ -174,6 +190,9 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Arc<Dialect>, Strin
         },
         join_recoverable,
         join_recover,
+        join_told,
+        leave,
+        count_members,
         greeting: cut("greeting", &file.greeting, &[Placeholder::Index])?.unwrap_or_default(),
         greeting_with_token: cut(
             "greeting_with_token",

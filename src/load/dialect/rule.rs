@@ -20,7 +20,11 @@ pub enum Line {
     Reply,
     /// A reply with an error.
     Refusal,
-    /// Anything else, such as a join push.
+    /// Somebody joined or left a room.
+    Coming,
+    /// The server ended the connection's membership, and it may come back.
+    Unsubscribed,
+    /// Anything else.
     Other,
 }
 

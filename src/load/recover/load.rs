@@ -10,7 +10,8 @@ use crate::load::continuity::{Missed, Recovery, Streams};
 use crate::load::cost::Contest;
 use crate::load::dialect::{Identity, Rooms};
 use crate::load::failures::not_open;
-use crate::load::fleet::{Chosen, Fleet, FleetPlan, Notice};
+use crate::load::fleet::{Chosen, Fleet, FleetPlan, Notice, Order};
+use crate::load::openings::Retry;
 use crate::load::options::Common;
 use crate::load::paced::check_payload;
 use crate::load::pacer::Schedule;
@@ -102,7 +103,7 @@ fn measure(
     let fleet_plan = FleetPlan {
         source_ips: common.source_ips.unwrap_or(base.source_ips),
         at_once_max: options.at_once.div_ceil(threads) as usize,
-        retry_after: Some(RETRY_AFTER),
+        retry: Retry::After(RETRY_AFTER),
         chosen: Chosen::From(0),
         return_rate: options.rate,
         ..base
@@ -143,7 +144,7 @@ impl Run<'_> {
         if waited == Waited::Done {
             self.await_live(report);
             eprintln!("dropping all connections and publishing what they miss");
-            self.fleet.drop_chosen();
+            self.fleet.order(Order::Drop);
             waited = self.await_dropped();
         }
         if waited == Waited::Done && self.options.missed > 0 {
@@ -152,7 +153,8 @@ impl Run<'_> {
         if waited == Waited::Done && self.options.restart {
             drop(writers);
             eprintln!("ending the server by SIGKILL and starting it again");
-            report.restart_seconds = Some(server.restart()?.as_secs_f64());
+            server.kill()?;
+            report.restart_seconds = Some(server.start_again()?.as_secs_f64());
             self.plan.first_round = LIVE_ROUNDS + self.options.missed;
             writers = Writers::start(&self.plan, self.sender)?;
         }
@@ -205,7 +207,7 @@ impl Run<'_> {
         let metrics = server.metrics();
         report.memory_before_bytes = server.probe.and_then(|probe| Some(probe.memory().ok()?.rss_bytes));
         let contest = Contest::begin(server.probe);
-        self.fleet.return_dropped();
+        self.fleet.order(Order::Return);
         let (waited, timeline) = progress::until_back(&self.fleet, self.notices, self.options.connections);
         let spent = contest.spent();
         let counters = &self.fleet.counters;
