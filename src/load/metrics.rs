@@ -16,7 +16,7 @@ use super::report::{Table, number, per};
 /// How long a child may take to tell its metrics.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// All counters and gauges without labels at one moment.
+/// All counters and gauges at one moment, those with labels under their name with them.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics(HashMap<String, u64>);
 
@@ -41,6 +41,16 @@ impl Metrics {
             Some((name.to_owned(), value.trim().parse().ok()?))
         });
         Self(pairs.collect())
+    }
+
+    /// What gauge `name` is over all shards, each of which has one; `None` if none has.
+    pub fn over_shards(&self, name: &str) -> Option<u64> {
+        let of_shard = |key: &str| key.strip_prefix(name).is_some_and(|rest| rest.starts_with("{shard="));
+        self.0
+            .iter()
+            .filter(|(key, _)| of_shard(key))
+            .map(|(_, value)| *value)
+            .reduce(|sum, value| sum + value)
     }
 
     /// By how much counter `name` grew since `before`, if both know it.
@@ -135,6 +145,12 @@ mod tests {
             look(5, 1).messages_per_write_since(&Metrics::parse("# HELP throng_writes_total x\n")),
             None
         );
+    }
+
+    #[test]
+    fn a_gauge_of_each_shard_is_added_up_and_its_namesakes_are_not() {
+        let metrics = Metrics::parse("a{shard=\"0\"} 5\na{shard=\"1\"} 7\nab{shard=\"0\"} 1\na_total 9\n");
+        assert_eq!((metrics.over_shards("a"), metrics.over_shards("b")), (Some(12), None));
     }
 
     #[test]

@@ -12,14 +12,15 @@
 //!   threads that hold them;
 //! - [`publisher`], [`pacer`], [`speaker`]: who publishes, in a closed loop inside a worker or by a schedule on
 //!   a thread of its own, and on what;
-//! - [`settings`], [`keep`], [`disk`], [`metrics`]: how a server that is started is configured, what it keeps of
-//!   its rooms, on which disk, and what it says of itself;
+//! - [`settings`], [`keep`], [`disk`], [`metrics`], [`sampler`]: how a server that is started is configured, what
+//!   it keeps of its rooms, on which disk, and what it says of itself;
 //! - [`probe`], [`cost`], [`kernel`], [`account`], [`server`], [`freeze`], [`failures`], [`interrupt`]: the
 //!   measured process, the machine, the user;
 //! - [`bare`]: the server that measured ones are compared with;
 //! - [`steady`]: rooms under a schedule, one window after another; [`paced`], [`ceiling`], [`slow`] and
 //!   [`storm`] are questions to it;
 //! - [`publish`], [`recover`]: rooms with a history;
+//! - [`bounce`], [`drain`]: members that come and go, and a server that goes;
 //! - [`idle`], [`fanout`], [`floor`], [`heartbeat`]: the other questions;
 //! - [`options`], [`progress`], [`report`]: what every question is told, how its waiting is seen, and its
 //!   answer as a table, as JSON and as a page.
@@ -70,6 +71,7 @@ pub mod publish;
 pub mod publisher;
 pub mod recover;
 pub mod report;
+pub mod sampler;
 pub mod script;
 pub mod server;
 pub mod settings;

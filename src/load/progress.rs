@@ -123,6 +123,36 @@ pub fn for_a_while(notices: &Receiver<Notice>, duration: Duration, line: impl Fn
     waited
 }
 
+/// Waits until `done`, which is asked every `look`, saying `line` every second; ten on end that did not move end
+/// the wait.
+pub fn until(
+    notices: &Receiver<Notice>,
+    look: Duration,
+    done: impl Fn() -> bool,
+    mut line: impl FnMut() -> Line,
+) -> Waited {
+    let display = Display::new(OPEN_ENDED, None);
+    let (started, mut still) = (Instant::now(), 0);
+    let mut next_line = started + LINE_EVERY;
+    while !done() {
+        match notices.recv_timeout(look) {
+            Ok(Notice::Interrupted) | Err(RecvTimeoutError::Disconnected) => return Waited::Interrupted,
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        display.turn();
+        if Instant::now() >= next_line {
+            next_line += LINE_EVERY;
+            let line = line();
+            display.line(started.elapsed(), &line.text);
+            still = if line.moved { 0 } else { still + 1 };
+            if still == STALLED_LINES {
+                return Waited::Stalled;
+            }
+        }
+    }
+    Waited::Done
+}
+
 /// As [`for_a_while`]; the timeline is of what `count` gives, from 0 at the start.
 pub fn counting(
     notices: &Receiver<Notice>,

@@ -44,6 +44,8 @@ pub struct ChildServer {
     pub url: String,
     /// Where it tells its metrics, if its line says so.
     pub admin: Option<String>,
+    /// It was asked to end: a second time would mean at once.
+    is_asked: bool,
     /// Reads what it prints; at its end gives the last line after the readiness line.
     last_line: Option<JoinHandle<Option<String>>>,
 }
@@ -80,7 +82,7 @@ impl ChildServer {
             .map_err(|error| format!("the server {program} cannot be started: {error}"))?;
         CHILD.store(child.id() as i32, SeqCst);
         let stdout = child.stdout.take().unwrap_or_else(|| unreachable!("stdout is piped above"));
-        let mut server = Self { child, url: String::new(), admin: None, last_line: None };
+        let mut server = Self { child, url: String::new(), admin: None, is_asked: false, last_line: None };
         let mut lines = BufReader::new(stdout).lines();
         for line in lines.by_ref().map_while(Result::ok) {
             if let Some(url) = ready_url(&line) {
@@ -111,6 +113,14 @@ fn with_open_signals<T>(start: impl FnOnce() -> io::Result<T>) -> io::Result<T> 
 }
 
 impl ChildServer {
+    /// Asks the child to end, and does not wait for that.
+    fn ask_to_end(&mut self) -> io::Result<()> {
+        self.is_asked = true;
+        // It was not waited for, so the number is still its own.
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
+        Ok(())
+    }
+
     /// Asks the child to end, waits up to [`STOP_MAX`] and then ends it; how it ended.
     fn stop(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
@@ -119,8 +129,9 @@ impl ChildServer {
         freeze::thaw();
         // Another child may run by now; that one is not this one's to forget.
         let _ = CHILD.compare_exchange(self.child.id() as i32, 0, SeqCst, SeqCst);
-        // It was not waited for, so the number is still its own.
-        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM)?;
+        if !self.is_asked {
+            self.ask_to_end()?;
+        }
         let end = Instant::now() + STOP_MAX;
         while Instant::now() < end {
             if let Some(status) = self.child.try_wait()? {
@@ -261,10 +272,9 @@ impl Server {
     /// # Errors
     ///
     /// It has ended by itself.
-    pub fn ask_to_end(&self) -> Result<(), String> {
-        let pid = self.child.as_ref().map(|child| Pid::from_raw(child.child.id() as i32));
-        let sent = pid.map_or(Ok(()), |pid| kill(pid, Signal::SIGTERM));
-        sent.map_err(|error| format!("the server cannot be told to end: {}", error.desc()))
+    pub fn ask_to_end(&mut self) -> Result<(), String> {
+        let asked = self.child.as_mut().map_or(Ok(()), ChildServer::ask_to_end);
+        asked.map_err(|error| format!("the server cannot be told to end: {error}"))
     }
 
     /// Where a throng that this run started tells its metrics.

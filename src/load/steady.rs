@@ -253,9 +253,20 @@ impl<'a> Steady<'a> {
 
     /// A whole window of `seconds` with all members reading, with a line per second.
     pub fn window(&self, rate: f64, seconds: f64, notices: &Receiver<Notice>) -> (Window, Waited) {
+        self.window_of(rate, seconds, self.plan.members, notices)
+    }
+
+    /// The same with `readers` of them reading and timed.
+    pub fn window_of(
+        &self,
+        rate: f64,
+        seconds: f64,
+        readers: u64,
+        notices: &Receiver<Notice>,
+    ) -> (Window, Waited) {
         let begun = self.begin(rate);
         let waited = self.wait(seconds, notices);
-        (self.finish(&begun, self.plan.members), waited)
+        (self.finish(&begun, readers), waited)
     }
 
     /// Lets `seconds` pass, with a line of deliveries each.

@@ -156,17 +156,28 @@ impl SlowReport {
         }
         page.figure(count(self.drops.values().sum()), "members ended by the server");
         page.figure(count(self.lost), "messages lost by those who read");
+        if let Some(recovered) = &self.recovered {
+            page.figure(count(recovered.whole), "of those that woke are whole");
+        }
+        if let Some(bytes) = self.backlog_peak_bytes {
+            page.figure(count(bytes), "bytes waiting for slow members, most");
+        }
         if self.interrupted {
             page.verdict(INTERRUPTED);
         }
-        let during = self.during.as_ref();
+        if let Err(text) = self.verdict() {
+            text.lines().skip(1).for_each(|line| page.verdict(format!("{}.", line.trim_start())));
+        }
+        let (during, after) = (self.during.as_ref(), self.after.as_ref());
         let delays = [
             ("every member reads", self.before.delay.as_ref()),
             ("the share is stalled", during.and_then(|during| during.delay.as_ref())),
+            ("the share reads again", after.and_then(|after| after.delay.as_ref())),
         ];
         page.section("Delay of those who read", DELAY, curves(&delays));
         let mut windows = vec![(", every member reads", &self.before)];
         windows.extend(during.map(|during| (", the share is stalled", during)));
+        windows.extend(after.map(|after| (", the share reads again", after)));
         page.section("CPU per delivery", CPU, cpu_bars(&windows));
         page.section("All figures", "As printed at the end of the run.", Content::Table(self.table()));
         page

@@ -35,8 +35,9 @@ use crate::host::descriptors;
 /// The token of a worker's waker; connections are numbered from 0.
 pub const WAKE: Token = Token(usize::MAX);
 
-/// The shared read buffer, and so the longest frame that a connection may receive.
-pub const BUFFER_BYTES: usize = 256 * 1024;
+/// The shared read buffer, and so the longest frame that a connection may receive: a server may answer with all
+/// that a client missed in one.
+pub const BUFFER_BYTES: usize = 1024 * 1024;
 /// Events taken per poll.
 const EVENTS_MAX: usize = 1024;
 /// Receive buffer of a connection that will stop reading: the least the kernel gives, doubled by it.

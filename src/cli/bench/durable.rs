@@ -53,7 +53,7 @@ impl HistoryArgs {
 }
 
 /// Takes the name of a durability.
-fn durability() -> impl TypedValueParser<Value = Durability> {
+pub(super) fn durability() -> impl TypedValueParser<Value = Durability> {
     PossibleValuesParser::new(Durability::NAMES)
         .try_map(|name| Durability::named(&name).ok_or("no such durability"))
 }

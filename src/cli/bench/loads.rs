@@ -1,12 +1,15 @@
 //! The subcommands whose load is rooms × members × rate: `fanout --rate`, `ceiling`, `slow`, `storm`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
-use super::durable::HistoryArgs;
+use super::durable::{HistoryArgs, durability};
 use super::{TargetArgs, seconds};
 use crate::load::ceiling::CeilingOptions;
+use crate::load::keep::Durability;
 use crate::load::options::Common;
-use crate::load::slow::SlowOptions;
+use crate::load::slow::{RecoverPlan, SlowOptions};
 use crate::load::storm::StormOptions;
 
 /// `throng bench ceiling`.
@@ -43,6 +46,23 @@ pub struct SlowArgs {
     /// Seconds to measure with every member reading, and again with the share stalled
     #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
+    /// Bytes that the server that is started may hold for one slow member [default: its own]
+    #[arg(long, value_name = "B", conflicts_with = "target")]
+    backlog_bytes: Option<u64>,
+    /// Bytes that it may hold for all of them together [default: its own]
+    #[arg(long, value_name = "B", conflicts_with = "target")]
+    backlog_total_bytes: Option<u64>,
+    /// The stalled ones read again at the end, and must then get every message once and in order. Rooms have a
+    /// history, kept as D says (fsync, os, memory), and slow = "recover". A server that is started is configured
+    /// so; one at --target must be
+    #[arg(long, value_name = "D", num_args = 0..=1, require_equals = true, default_missing_value = "fsync", value_parser = durability())]
+    recover: Option<Durability>,
+    /// With --recover: seconds during which they read again while publishing goes on
+    #[arg(long, value_name = "S", default_value_t = 5.0, requires = "recover", value_parser = seconds)]
+    wake_seconds: f64,
+    /// With --recover: where the data directory of a server that is started is made [default: the current directory]
+    #[arg(long, value_name = "PARENT", requires = "recover", conflicts_with = "target")]
+    data_dir: Option<PathBuf>,
 }
 
 /// `throng bench storm`.
@@ -144,6 +164,13 @@ impl TryFrom<SlowArgs> for SlowOptions {
             publishers: args.crowd.publishers,
             seconds: args.seconds,
             payload_bytes: args.crowd.payload_bytes,
+            backlog_bytes: args.backlog_bytes,
+            backlog_total_bytes: args.backlog_total_bytes,
+            recover: args.recover.map(|durability| RecoverPlan {
+                durability,
+                data_dir: args.data_dir,
+                wake_seconds: args.wake_seconds,
+            }),
             common: args.target.into(),
         })
     }

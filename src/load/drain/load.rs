@@ -42,7 +42,7 @@ pub fn run(options: &DrainOptions) -> Result<(), String> {
     let settings = options.common.settings.clone().with(SERVER, "drain_ms", drain_ms);
     let common = &Common { settings, ..options.common.clone() };
     let (outputs, sender, notices) = common.prepare()?;
-    let server = Server::of(common, options.connections)?;
+    let mut server = Server::of(common, options.connections)?;
     let threads = common.threads.map_or_else(|| Fleet::threads_needed(options.connections), Ok)?;
     let rooms = Rooms::Spread(options.rooms);
     let script = Script::new(Arc::clone(&common.dialect), rooms, Identity::Anonymous, &server.target)?;
