@@ -52,6 +52,10 @@ pub struct SlowArgs {
     /// Bytes that it may hold for all of them together [default: its own]
     #[arg(long, value_name = "B", conflicts_with = "target")]
     backlog_total_bytes: Option<u64>,
+    /// The server that is started closes nobody because a second passed without progress (3009) or no pong came
+    /// (3012): what it does about slow members is then all that it does
+    #[arg(long, conflicts_with = "target")]
+    patient: bool,
     /// The stalled ones read again at the end, and must then get every message once and in order. Rooms have a
     /// history, kept as D says (fsync, os, memory), and slow = "recover". A server that is started is configured
     /// so; one at --target must be
@@ -166,6 +170,7 @@ impl TryFrom<SlowArgs> for SlowOptions {
             payload_bytes: args.crowd.payload_bytes,
             backlog_bytes: args.backlog_bytes,
             backlog_total_bytes: args.backlog_total_bytes,
+            patient: args.patient,
             recover: args.recover.map(|durability| RecoverPlan {
                 durability,
                 data_dir: args.data_dir,

@@ -36,6 +36,9 @@ const BACKLOG_TOTAL_BYTES: u64 = 1 << 30;
 /// Publications that a server may be asked to keep of a room and to give back at once.
 const PUBLICATIONS_MAX: f64 = 1_000_000.0;
 
+/// The longest time that a throng may be told to wait.
+const PATIENCE_MS: u64 = 524_032;
+
 /// What to run.
 pub struct SlowOptions {
     /// Which server, and where the answer goes.
@@ -58,6 +61,8 @@ pub struct SlowOptions {
     pub backlog_bytes: Option<u64>,
     /// The same for all of them together.
     pub backlog_total_bytes: Option<u64>,
+    /// A server that is started closes nobody because nothing is taken or no ping answered for a while.
+    pub patient: bool,
     /// The stalled ones read again, and must be whole then.
     pub recover: Option<RecoverPlan>,
 }
@@ -82,6 +87,12 @@ impl SlowOptions {
             [("backlog_bytes_max", self.backlog_bytes), ("backlog_total_bytes_max", self.backlog_total_bytes)]
         {
             settings = bytes.into_iter().fold(settings, |settings, bytes| settings.with(LIMITS, key, bytes));
+        }
+        if self.patient {
+            settings = settings
+                .with(LIMITS, "write_timeout_ms", PATIENCE_MS)
+                .with(CLIENT, "ping_interval_ms", PATIENCE_MS)
+                .with(CLIENT, "pong_timeout_ms", PATIENCE_MS / 2);
         }
         if let Some(recover) = &self.recover {
             let seconds = 2.0 * (WARM_UP_SECONDS + self.seconds) + recover.wake_seconds;
