@@ -12,7 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use jsonwebtoken::EncodingKey;
 
-use self::crowds::DrainArgs;
+use self::crowds::{BounceArgs, DrainArgs};
 use self::durable::{HistoryArgs, PublishArgs, RecoverArgs};
 use self::floor::{BareServerArgs, FloorArgs, HeartbeatArgs};
 use self::loads::{CeilingArgs, SlowArgs, StormArgs};
@@ -23,7 +23,7 @@ use crate::load::idle::{self, CONNECTIONS_PER_ROOM, IdleOptions};
 use crate::load::options::Common;
 use crate::load::paced::{self, PacedOptions};
 use crate::load::settings::Settings;
-use crate::load::{bare, ceiling, drain, heartbeat, publish, recover, slow, storm};
+use crate::load::{bare, bounce, ceiling, drain, heartbeat, publish, recover, slow, storm};
 
 /// One question per subcommand.
 #[derive(Debug, Subcommand)]
@@ -40,6 +40,8 @@ pub enum Bench {
     Storm(StormArgs),
     /// A share of the members stops reading: what the others see, memory held, closes
     Slow(SlowArgs),
+    /// M members of a room leave and join again all the time: what the others are told, and who is there once it ends
+    Bounce(BounceArgs),
     /// The server closes N connections over a time, as before a deploy: how evenly, in which order, who is cut off
     Drain(DrainArgs),
     /// What pings alone cost: CPU per ping and pong, and per connection and second
@@ -224,6 +226,7 @@ pub fn run(bench: Bench) -> Result<(), String> {
         Bench::Recover(args) => recover::run(&args.try_into()?),
         Bench::Storm(args) => storm::run(&args.into()),
         Bench::Slow(args) => slow::run(&args.try_into()?),
+        Bench::Bounce(args) => bounce::run(&args.into()),
         Bench::Drain(args) => drain::run(&args.into()),
         Bench::Heartbeat(args) => heartbeat::run(&args.into()),
         Bench::Ceiling(args) => ceiling::run(&args.try_into()?),

@@ -29,6 +29,8 @@ pub struct Script {
     pub rooms: Rooms,
     /// Whether it joins them so that it can recover.
     pub recovery: Recovery,
+    /// The same for joining again on the same connection.
+    again: Option<Recovery>,
     identity: Identity,
     upgrade_request: Template,
 }
@@ -47,8 +49,8 @@ impl Script {
     ) -> Result<Self, String> {
         dialect.check(rooms, &identity, &target.path)?;
         let (handshake, upgrade_request) = (Handshake::WebSocket, target.upgrade_request());
-        let recovery = Recovery::No;
-        Ok(Self { handshake, dialect, rooms, recovery, identity, upgrade_request })
+        let (recovery, again) = (Recovery::No, None);
+        Ok(Self { handshake, dialect, rooms, recovery, again, identity, upgrade_request })
     }
 
     /// The same for connections that join as `recovery` says.
@@ -65,11 +67,16 @@ impl Script {
         Ok(Self { recovery, ..self })
     }
 
+    /// The same for connections that leave their rooms, and join them again as `recovery` says.
+    pub fn joins_again_as(self, recovery: Recovery) -> Self {
+        Self { again: Some(recovery), ..self }
+    }
+
     /// What connections to the floor's server say; `dialect` tells its messages, which are all in one room.
     pub fn bare(handshake: Handshake, dialect: Arc<Dialect>) -> Self {
         let (rooms, identity) = (Rooms::Each(1), Identity::Anonymous);
-        let recovery = Recovery::No;
-        Self { handshake, dialect, rooms, recovery, identity, upgrade_request: Template::default() }
+        let (recovery, again) = (Recovery::No, None);
+        Self { handshake, dialect, rooms, recovery, again, identity, upgrade_request: Template::default() }
     }
 
     /// The text that connection `index` sends after its upgrade; `next` is the offset that is next in its
@@ -86,7 +93,7 @@ impl Script {
     /// The text by which connection `index`, which is connected, joins its room again.
     pub fn rejoin(&self, index: u64, next: u32) -> Vec<u8> {
         let (room, _) = self.rooms.of(index);
-        self.dialect.rejoin(room, self.recovery.join(room, next))
+        self.dialect.rejoin(room, self.again.as_ref().unwrap_or(&self.recovery).join(room, next))
     }
 
     /// Appends what connection `index` sends first: the upgrade request, or what its handshake has in its

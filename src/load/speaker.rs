@@ -35,6 +35,20 @@ impl Speaker {
     ///
     /// It did not become whole, with the reason.
     pub fn connect(address: SocketAddr, script: &Script, number: u64) -> Result<Self, String> {
+        Self::connect_watched(address, script, number, &mut Watch::Count)
+    }
+
+    /// The same, with what comes meanwhile looked at by `watch`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Speaker::connect`].
+    pub fn connect_watched(
+        address: SocketAddr,
+        script: &Script,
+        number: u64,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self, String> {
         let said = |error: io::Error| format!("the publishing connection to {address} failed: {error}");
         let stream = TcpStream::connect_timeout(&address, SETUP_MAX).map_err(said)?;
         stream.set_nodelay(true).map_err(said)?;
@@ -49,8 +63,7 @@ impl Speaker {
             if Instant::now() >= end {
                 return Err(format!("the publishing connection to {address}: {}", no_answer()));
             }
-            let read =
-                speaker.read_once(number, script, &mut buffer, &mut Tally::default(), &mut Watch::Count);
+            let read = speaker.read_once(number, script, &mut buffer, &mut Tally::default(), watch);
             read.map_err(|reason| format!("the publishing connection to {address}: {reason}"))?;
             let unsent = std::mem::take(&mut speaker.unsent);
             speaker.stream.write_all(&unsent).map_err(said)?;

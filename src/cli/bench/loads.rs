@@ -215,7 +215,7 @@ fn rate_or_none(text: &str) -> Result<f64, String> {
     if text == "0" { Ok(0.0) } else { rate(text) }
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
         _ => Err("a share must be a number from 0 to 100, in percent".to_owned()),

@@ -11,6 +11,8 @@ use serde::Deserialize;
 struct Told<'a> {
     #[serde(borrow)]
     push: Option<Push<'a>>,
+    #[serde(borrow)]
+    connect: Option<Info<'a>>,
     presence_stats: Option<PresenceStats>,
 }
 
@@ -41,6 +43,8 @@ struct PresenceStats {
 /// What one member knows.
 #[derive(Debug, Clone, Default)]
 pub struct Roster {
+    own: Box<str>,
+    /// Those it was told of, but for itself: servers differ in whether they tell one of oneself.
     members: HashSet<Box<str>>,
     /// Joins of who was there already, leaves of who was not, and lines that are neither.
     pub contradictions: u64,
@@ -53,15 +57,20 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Members there are, this one included once it was told of itself.
+    /// Members there are, this one included.
     pub fn members(&self) -> u64 {
-        self.members.len() as u64
+        self.members.len() as u64 + 1
     }
 
     /// Takes a line that tells who joined or left.
     pub fn came(&mut self, line: &[u8]) {
         self.comings += 1;
         let is_news = match serde_json::from_slice::<Told<'_>>(line) {
+            Ok(Told { push: Some(Push { join: Some(join), leave: None }), .. })
+                if *join.info.client == *self.own =>
+            {
+                true
+            }
             Ok(Told { push: Some(Push { join: Some(join), leave: None }), .. }) => {
                 self.members.insert(join.info.client.into())
             }
@@ -75,9 +84,13 @@ impl Roster {
 
     /// Takes a reply.
     pub fn replied(&mut self, line: &[u8]) {
-        if let Ok(Told { presence_stats: Some(stats), .. }) = serde_json::from_slice(line) {
-            self.counted = Some(stats.num_clients);
-            self.answers += 1;
+        match serde_json::from_slice(line) {
+            Ok(Told { presence_stats: Some(stats), .. }) => {
+                self.counted = Some(stats.num_clients);
+                self.answers += 1;
+            }
+            Ok(Told { connect: Some(connect), .. }) => self.own = connect.client.into(),
+            _ => {}
         }
     }
 }
@@ -94,10 +107,13 @@ mod tests {
     #[test]
     fn who_is_told_of_everything_knows_who_is_there() {
         let mut roster = Roster::default();
-        for (what, client) in [("join", "a"), ("join", "b"), ("leave", "a"), ("join", "a"), ("leave", "b")] {
+        roster.replied(br#"{"id":1,"connect":{"client":"me","ping":25}}"#);
+        for (what, client) in
+            [("join", "me"), ("join", "a"), ("join", "b"), ("leave", "a"), ("join", "a"), ("leave", "b")]
+        {
             roster.came(&line(what, client));
         }
-        assert_eq!((roster.members(), roster.contradictions, roster.comings), (1, 0, 5));
+        assert_eq!((roster.members(), roster.contradictions, roster.comings), (2, 0, 6));
         roster.replied(br#"{"id":2,"subscribe":{}}"#);
         assert_eq!(roster.counted, None);
         roster.replied(br#"{"id":2,"presence_stats":{"num_clients":7,"num_users":1}}"#);
@@ -111,6 +127,6 @@ mod tests {
             roster.came(&line(what, client));
         }
         roster.came(b"{");
-        assert_eq!((roster.members(), roster.contradictions), (1, 4));
+        assert_eq!((roster.members(), roster.contradictions), (2, 4));
     }
 }
