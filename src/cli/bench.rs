@@ -197,6 +197,10 @@ pub struct FanoutArgs {
     /// Open loop: connections that publish, beside the members
     #[arg(long, value_name = "P", default_value_t = 1, requires = "rate", value_parser = clap::value_parser!(u64).range(1..))]
     publishers: u64,
+    /// Open loop: the rooms of the server that is started are in feed mode, and what they get is delivered every so
+    /// many ms. At most 900, since the end of a run waits a second for the last messages
+    #[arg(long, value_name = "MS", num_args = 0..=1, require_equals = true, default_missing_value = "250", requires = "rate", conflicts_with = "target", value_parser = clap::value_parser!(u64).range(1..=900))]
+    feed: Option<u64>,
     /// Seconds to measure
     #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
@@ -271,6 +275,7 @@ impl FanoutArgs {
             warm_up_seconds: self.warm_up_seconds,
             seconds: self.seconds,
             payload_bytes: self.payload_bytes,
+            feed_interval_ms: self.feed,
             common: Common { keep: self.history.keep(), ..self.target.into() },
         })
     }

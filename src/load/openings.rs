@@ -69,6 +69,8 @@ impl Openings {
         (self.retry, self.seed) = (retry, seed);
         if retry == Retry::Backoff {
             self.tries = vec![0; self.share];
+            // Clients know nothing of each other.
+            self.at_once_max = usize::MAX;
         }
     }
 

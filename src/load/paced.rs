@@ -13,6 +13,7 @@ use super::options::Common;
 use super::progress::Waited;
 use super::report::{Origin, Table, number};
 use super::server::Server;
+use super::settings::ROOMS;
 use super::steady::{Steady, SteadyPlan, Window};
 use super::worker::BUFFER_BYTES;
 
@@ -34,6 +35,24 @@ pub struct PacedOptions {
     pub seconds: f64,
     /// Bytes of each payload.
     pub payload_bytes: usize,
+    /// Time between two beats of rooms in feed mode; `None`: they are not in it.
+    pub feed_interval_ms: Option<u64>,
+}
+
+impl PacedOptions {
+    /// What a server that is started is told.
+    fn common(&self) -> Common {
+        let mut common = self.common.clone();
+        if let Some(interval_ms) = self.feed_interval_ms {
+            // Two members are too many already, so every room goes over at once.
+            common.settings = common
+                .settings
+                .with(ROOMS, "member_cap", 1)
+                .with_text(ROOMS, "over_cap", "feed")
+                .with(ROOMS, "feed_interval_ms", interval_ms);
+        }
+        common
+    }
 }
 
 /// The answer.
@@ -47,6 +66,8 @@ pub struct PacedReport {
     pub dialect: String,
     /// Rooms had a history, and every member could have recovered.
     pub history: bool,
+    /// Time between two beats, if rooms were in feed mode.
+    pub feed_interval_ms: Option<u64>,
     /// Rooms.
     pub rooms: u64,
     /// Members of each.
@@ -97,7 +118,7 @@ pub fn check_payload(payload_bytes: usize) -> Result<(), String> {
 /// is lost while running is a figure, not an error.
 pub fn run(options: &PacedOptions) -> Result<(), String> {
     check_payload(options.payload_bytes)?;
-    let common = &options.common;
+    let common = &options.common();
     let (outputs, sender, notices) = common.prepare()?;
     let members = options.rooms.saturating_mul(options.members);
     let server = Server::of(common, members)?;
@@ -115,6 +136,7 @@ pub fn run(options: &PacedOptions) -> Result<(), String> {
         interrupted: waited == Waited::Interrupted,
         dialect: common.dialect.name.clone(),
         history: common.keep.is_some(),
+        feed_interval_ms: options.feed_interval_ms,
         rooms: options.rooms,
         members_per_room: options.members,
         payload_bytes: options.payload_bytes,
@@ -140,6 +162,11 @@ impl PacedReport {
         if self.history {
             table.row("rooms have a history", "yes");
         }
+        table.row_if(
+            "rooms are in feed mode, with a beat (ms)",
+            self.feed_interval_ms.map(|ms| ms as f64),
+            0,
+        );
         table.row("rooms", count(self.rooms));
         table.row("members of each", count(self.members_per_room));
         self.window.rows(&mut table);

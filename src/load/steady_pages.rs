@@ -188,9 +188,10 @@ impl StormReport {
     /// The report for a browser.
     pub fn page(&self) -> Page {
         let subtitle = format!(
-            "{} connections drop at once and come back, {} at a time; {} members stay",
+            "{} connections drop at once and come back, {}; {} members stay",
             count(self.connections),
-            count(self.at_once),
+            self.at_once
+                .map_or("as the official SDKs do".to_owned(), |many| format!("{} at a time", count(many))),
             count(self.stayers)
         );
         let mut page = Page::new("throng bench storm", subtitle, self.origin.clone());
@@ -199,6 +200,9 @@ impl StormReport {
         page.figure(count(self.failed_tries), "failed tries");
         if let Some(us) = self.server_cpu_us_per_connect {
             page.figure(format!("{} µs", number(us, 1)), "server CPU per connect");
+        }
+        if let Some(ratio) = self.p99_ratio {
+            page.figure(number(ratio, 2), "p99 of those who stayed, relative to before");
         }
         if self.interrupted {
             page.verdict(INTERRUPTED);

@@ -35,8 +35,8 @@ pub struct StormOptions {
     pub stayers: u64,
     /// Rooms that both are spread over.
     pub rooms: u64,
-    /// Connects under way at once, over all threads.
-    pub at_once: u64,
+    /// Connects under way at once, over all threads; `None`: as the official SDKs come back, each by itself.
+    pub at_once: Option<u64>,
     /// Publishes per second over all rooms.
     pub rate: f64,
     /// Bytes of each payload.
@@ -70,8 +70,8 @@ pub struct StormReport {
     pub stayers: u64,
     /// Rooms.
     pub rooms: u64,
-    /// Connects under way at once.
-    pub at_once: u64,
+    /// Connects under way at once; `None`: as the official SDKs come back.
+    pub at_once: Option<u64>,
     /// From the drop until the last one was back.
     pub seconds_to_whole: f64,
     /// Connections that came back per second of it.
@@ -88,6 +88,8 @@ pub struct StormReport {
     pub calm: Window,
     /// What they saw during the storm; its deliveries are all members'.
     pub during: Option<Window>,
+    /// p99 of their delay during the storm, divided by that before.
+    pub p99_ratio: Option<f64>,
     /// Messages that stayers had not got at the end.
     pub lost: u64,
     /// Members that the server ended, by reason.
@@ -110,8 +112,8 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     let streams = common.keep.as_ref().map(|_| Streams::new(options.rooms)).transpose()?;
     let plan = SteadyPlan {
         chosen: Chosen::From(options.stayers),
-        at_once_max: Some(options.at_once.div_ceil(threads) as usize),
-        retry: Retry::After(RETRY_AFTER),
+        at_once_max: options.at_once.map(|at_once| at_once.div_ceil(threads) as usize),
+        retry: options.at_once.map_or(Retry::Backoff, |_| Retry::After(RETRY_AFTER)),
         recovery: streams.map(|streams| Recovery::Followed(Arc::new(streams))),
         ..SteadyPlan::new(options.rooms, members, 1, options.payload_bytes)
     };
@@ -140,6 +142,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
         timeline: Timeline::default(),
         calm,
         during: None,
+        p99_ratio: None,
         lost: 0,
         drops: BTreeMap::new(),
     };
@@ -152,11 +155,7 @@ pub fn run(options: &StormOptions) -> Result<(), String> {
     (report.lost, report.drops, report.failures) = (outcome.lost, outcome.drops, outcome.failures);
     print!("{}", report.table().render());
     outputs.write(&report, &report.page())?;
-    let missing = report.connections - report.back;
-    if missing > 0 && !report.interrupted {
-        return Err(format!("{missing} of {} connections never came back", report.connections));
-    }
-    Ok(())
+    report.verdict()
 }
 
 impl StormReport {
@@ -177,7 +176,32 @@ impl StormReport {
         self.server_cpu_us_per_connect =
             during.server.and_then(|cost| per(cost.cpu_seconds * 1e6, self.back));
         self.client_cpu_us_per_connect = per(during.client.cpu_seconds * 1e6, self.back);
+        let p99 = |window: &Window| window.delay.as_ref().map(|delay| delay.p99_us as f64);
+        self.p99_ratio = p99(&during).zip(p99(&self.calm)).map(|(with, without)| with / without);
         self.during = Some(during);
+    }
+
+    /// Whether everybody came back, and was whole where that can be known.
+    ///
+    /// # Errors
+    ///
+    /// It was not so: how many, and why. An interrupted run is judged by nothing.
+    fn verdict(&self) -> Result<(), String> {
+        if self.interrupted {
+            return Ok(());
+        }
+        let mut wrong = Vec::new();
+        if self.back < self.connections {
+            wrong.push(format!("{} never came back", self.connections - self.back));
+        }
+        if self.history && self.recovered < self.back {
+            wrong.push(format!("{} were not given what they missed", self.back - self.recovered));
+        }
+        wrong.extend(self.wrong.iter().map(|(what, many)| format!("{many} × {what}")));
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(format!("of {} connections that dropped:\n  {}", self.connections, wrong.join("\n  ")))
     }
 
     /// The report for people.
@@ -193,6 +217,9 @@ impl StormReport {
             table.row("connections that recovered", count(self.recovered));
             table.reasons("wrong", &self.wrong);
         }
+        if self.at_once.is_none() {
+            table.row("they come back", "as the official SDKs do");
+        }
         table.row("failed tries", count(self.failed_tries));
         table.reasons("failed", &self.failures);
         table.row("seconds until all were whole", number(self.seconds_to_whole, 2));
@@ -204,6 +231,7 @@ impl StormReport {
         table.percentiles("their delay before", self.calm.delay.as_ref());
         if let Some(during) = &self.during {
             table.percentiles("their delay during the storm", during.delay.as_ref());
+            table.row_if("their p99 during the storm, relative", self.p99_ratio, 2);
             table.row("bottleneck", during.bottleneck.sentence());
         }
         table.row("lost by members who stayed", count(self.lost));

@@ -449,6 +449,7 @@ impl Worker {
         self.seat.plan.chosen.has(number)
             && counters.is_ordered(Order::Stall)
             && !counters.is_ordered(Order::Wake)
+            && !counters.is_ordered(Order::Return)
     }
 
     /// Whether every connection that was whole has ended.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::loads::rate;
+use super::loads::{BACKOFFS, NO_BACKOFF, rate};
 use super::{TargetArgs, seconds};
 use crate::load::keep::{Durability, HISTORY_SIZE, Keep};
 use crate::load::options::Common;
@@ -142,6 +142,11 @@ pub struct RecoverArgs {
     /// TCP a second later
     #[arg(long, value_name = "K", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     at_once: u64,
+    /// How each comes back: `none` as soon as --at-once lets it, and half a second after a failure; `official` by
+    /// itself as the Centrifuge SDKs do: 0.5 to 1 s after the drop, later after each failure (20 s at most), with
+    /// 5 s of patience for each step of a try
+    #[arg(long, value_name = "B", default_value = NO_BACKOFF, conflicts_with_all = ["at_once", "rate"], value_parser = BACKOFFS)]
+    backoff: String,
     /// Bytes of each payload
     #[arg(long, value_name = "B", default_value_t = 200)]
     payload_bytes: usize,
@@ -175,7 +180,7 @@ impl TryFrom<RecoverArgs> for RecoverOptions {
             rooms: args.rooms,
             missed: args.missed,
             payload_bytes: args.payload_bytes,
-            at_once: args.at_once,
+            at_once: (args.backoff == NO_BACKOFF).then_some(args.at_once),
             rate: args.rate,
             restart: args.restart,
             common: Common { keep: Some(args.keep.keep(args.durability)), ..args.target.into() },

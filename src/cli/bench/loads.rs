@@ -12,6 +12,11 @@ use crate::load::options::Common;
 use crate::load::slow::{RecoverPlan, SlowOptions};
 use crate::load::storm::StormOptions;
 
+/// What stands for coming back as fast as it goes.
+pub(super) const NO_BACKOFF: &str = "none";
+/// The ways to come back.
+pub(super) const BACKOFFS: [&str; 2] = [NO_BACKOFF, "official"];
+
 /// `throng bench ceiling`.
 #[derive(Debug, Args)]
 pub struct CeilingArgs {
@@ -87,6 +92,11 @@ pub struct StormArgs {
     /// TCP a second later
     #[arg(long, value_name = "K", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     at_once: u64,
+    /// How each comes back: `none` as soon as --at-once lets it, and half a second after a failure; `official` by
+    /// itself as the Centrifuge SDKs do: 0.5 to 1 s after the drop, later after each failure (20 s at most), with
+    /// 5 s of patience for each step of a try
+    #[arg(long, value_name = "B", default_value = NO_BACKOFF, conflicts_with_all = ["at_once"], value_parser = BACKOFFS)]
+    backoff: String,
     /// Publishes per second over all rooms meanwhile; 0 for none
     #[arg(long, value_name = "P", default_value_t = 10.0, value_parser = rate_or_none)]
     rate: f64,
@@ -187,7 +197,7 @@ impl From<StormArgs> for StormOptions {
             connections: args.connections,
             stayers: args.stayers,
             rooms: args.rooms.unwrap_or(args.connections.saturating_add(args.stayers).div_ceil(1_000)),
-            at_once: args.at_once,
+            at_once: (args.backoff == NO_BACKOFF).then_some(args.at_once),
             rate: args.rate,
             payload_bytes: args.payload_bytes,
             common: Common { keep: args.history.keep(), ..args.target.into() },

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
 
 use super::RecoverReport;
 use crate::load::connection::Script;
@@ -42,12 +43,20 @@ pub struct RecoverOptions {
     pub missed: u64,
     /// Bytes of each payload.
     pub payload_bytes: usize,
-    /// Connects under way at once, over all threads.
-    pub at_once: u64,
+    /// Connects under way at once, over all threads; `None`: as the official SDKs come back, each by itself.
+    pub at_once: Option<u64>,
     /// Connects per second of those that come back; `None`: as fast as they go.
     pub rate: Option<f64>,
     /// End the server by SIGKILL and start it again before they come back.
     pub restart: bool,
+}
+
+impl RecoverOptions {
+    /// Whether clients are connected when the server is ended, and come back from that moment on as SDKs do: what
+    /// they miss is then what they have not read. Otherwise they are gone before, and come back once it is ready.
+    fn is_sudden(&self) -> bool {
+        self.restart && self.at_once.is_none()
+    }
 }
 
 /// Runs it, prints the table on stdout and writes the files.
@@ -102,9 +111,10 @@ fn measure(
     let base = FleetPlan::new(server.target.address, members, options.connections, threads);
     let fleet_plan = FleetPlan {
         source_ips: common.source_ips.unwrap_or(base.source_ips),
-        at_once_max: options.at_once.div_ceil(threads) as usize,
-        retry: Retry::After(RETRY_AFTER),
+        at_once_max: options.at_once.map_or(base.at_once_max, |at_once| at_once.div_ceil(threads) as usize),
+        retry: options.at_once.map_or(Retry::Backoff, |_| Retry::After(RETRY_AFTER)),
         chosen: Chosen::From(0),
+        sleeps: options.is_sudden(),
         return_rate: options.rate,
         ..base
     };
@@ -143,25 +153,39 @@ impl Run<'_> {
         report.live_due += self.options.connections * LIVE_ROUNDS;
         if waited == Waited::Done {
             self.await_live(report);
-            eprintln!("dropping all connections and publishing what they miss");
-            self.fleet.order(Order::Drop);
-            waited = self.await_dropped();
+            if self.options.is_sudden() {
+                // They are to be there when the server is ended, and not to have read what is published until then.
+                eprintln!("publishing what nobody reads any more");
+                self.fleet.order(Order::Stall);
+            } else {
+                eprintln!("dropping all connections and publishing what they miss");
+                self.fleet.order(Order::Drop);
+                waited = self.await_dropped();
+            }
         }
         if waited == Waited::Done && self.options.missed > 0 {
             waited = self.publish(&writers, self.options.missed)?;
         }
-        if waited == Waited::Done && self.options.restart {
+        if waited != Waited::Done {
+            return Ok(waited);
+        }
+        self.streams.miss(Missed { first_round: LIVE_ROUNDS, rounds: self.options.missed });
+        let mut ordered = Instant::now();
+        if self.options.restart {
             drop(writers);
             eprintln!("ending the server by SIGKILL and starting it again");
             server.kill()?;
+            if self.options.is_sudden() {
+                self.fleet.drop_and_return();
+            }
             report.restart_seconds = Some(server.start_again()?.as_secs_f64());
             self.plan.first_round = LIVE_ROUNDS + self.options.missed;
             writers = Writers::start(&self.plan, self.sender)?;
         }
-        if waited != Waited::Done {
-            return Ok(waited);
+        if !self.options.is_sudden() {
+            ordered = Instant::now();
         }
-        waited = self.come_back(server, report);
+        waited = self.come_back(server, report, ordered);
         if waited == Waited::Done {
             waited = self.publish(&writers, LIVE_ROUNDS)?;
             report.live_due += self.options.connections * LIVE_ROUNDS;
@@ -200,23 +224,23 @@ impl Run<'_> {
         progress::wait(self.notices, done, || Line { text: "dropping".to_owned(), moved: true })
     }
 
-    /// Lets all connections come back, and notes what that took.
-    fn come_back(&self, server: &Server, report: &mut RecoverReport) -> Waited {
-        let missed = Missed { first_round: LIVE_ROUNDS, rounds: self.options.missed };
-        self.streams.miss(missed);
+    /// Lets all connections come back, and notes what that took since they were `ordered` to, which is when the
+    /// server was ended if it was.
+    fn come_back(&self, server: &Server, report: &mut RecoverReport, ordered: Instant) -> Waited {
         let metrics = server.metrics();
         report.memory_before_bytes = server.probe.and_then(|probe| Some(probe.memory().ok()?.rss_bytes));
         let contest = Contest::begin(server.probe);
         self.fleet.order(Order::Return);
         let (waited, timeline) = progress::until_back(&self.fleet, self.notices, self.options.connections);
         let spent = contest.spent();
+        let seconds = ordered.elapsed().as_secs_f64();
         let counters = &self.fleet.counters;
         report.back = counters.back.load(SeqCst);
         report.failed_tries = counters.failed_tries.load(SeqCst);
         report.store = server.metrics().zip(metrics).map(|(after, before)| after.store_since(&before));
         report.memory_peak_bytes = server.probe.and_then(|probe| probe.peak_bytes());
         report.timeline = timeline;
-        report.note(&spent);
+        report.note(&spent, seconds);
         if waited == Waited::Stalled {
             let missing = number((self.options.connections - report.back) as f64, 0);
             eprintln!("{missing} connections are not back, and for ten seconds none came");

@@ -14,13 +14,14 @@ impl RecoverReport {
         let count = |value: u64| number(value as f64, 0);
         let restart = if self.restart_seconds.is_some() { "; the server was ended meanwhile" } else { "" };
         let subtitle = format!(
-            "{} clients of {} rooms drop, miss {} messages of {} bytes each and come back, {} at a time{restart}; \
+            "{} clients of {} rooms drop, miss {} messages of {} bytes each and come back, {}{restart}; \
              durability: {}",
             count(self.connections),
             count(self.rooms),
             count(self.missed),
             self.payload_bytes,
-            count(self.at_once),
+            self.at_once
+                .map_or("as the official SDKs do".to_owned(), |many| format!("{} at a time", count(many))),
             self.durability
         );
         let mut page = Page::new("throng bench recover", subtitle, self.origin.clone());

@@ -29,8 +29,8 @@ pub struct RecoverReport {
     pub missed: u64,
     /// Bytes of each payload.
     pub payload_bytes: usize,
-    /// Connects under way at once.
-    pub at_once: u64,
+    /// Connects under way at once; `None`: as the official SDKs come back.
+    pub at_once: Option<u64>,
     /// Connects per second that they came back with, if they were told one.
     pub scheduled_per_second: Option<f64>,
     /// How long a server that was ended meanwhile took until it was ready again.
@@ -53,7 +53,7 @@ pub struct RecoverReport {
     pub live_due: u64,
     /// Those that came.
     pub live: u64,
-    /// From the order to return until the last one was back.
+    /// From the order to return, which is the end of a server that was ended, until the last one was back.
     pub seconds_to_whole: f64,
     /// Clients that came back per second of it.
     pub recoveries_per_second: f64,
@@ -122,10 +122,10 @@ impl RecoverReport {
         }
     }
 
-    /// Notes what the return took.
-    pub(super) fn note(&mut self, spent: &Spent) {
-        self.seconds_to_whole = spent.seconds;
-        self.recoveries_per_second = self.back as f64 / spent.seconds;
+    /// Notes what the return took, and how many `seconds` it was until the last was back.
+    pub(super) fn note(&mut self, spent: &Spent, seconds: f64) {
+        self.seconds_to_whole = seconds;
+        self.recoveries_per_second = self.back as f64 / seconds;
         (self.server, self.client, self.bottleneck) = (spent.server, spent.client, spent.bottleneck);
         self.server_cpu_us_per_recovery =
             spent.server.and_then(|cost| per(cost.cpu_seconds * 1e6, self.back));
@@ -185,6 +185,9 @@ impl RecoverReport {
         table.row("clients given exactly what they missed", count(self.recovered));
         table.row("publications they were given", count(self.publications));
         table.reasons("wrong", &self.wrong);
+        if self.at_once.is_none() {
+            table.row("they come back", "as the official SDKs do");
+        }
         table.row("failed tries", count(self.failed_tries));
         table.reasons("failed", &self.failures);
         table.row("live messages, before and after", count(self.live));
