@@ -443,13 +443,14 @@ impl Worker {
 }
 
 impl Worker {
-    /// Whether connection `number` does not read, as it was told.
+    /// Whether connection `number` does not read, as it was told. It does once it is awake, or was dropped and may
+    /// return.
     fn is_stalled(&self, number: u64) -> bool {
         let counters = &self.seat.counters;
         self.seat.plan.chosen.has(number)
             && counters.is_ordered(Order::Stall)
             && !counters.is_ordered(Order::Wake)
-            && !counters.is_ordered(Order::Return)
+            && (self.returning.is_busy() || !self.returning.is_ordered())
     }
 
     /// Whether every connection that was whole has ended.
