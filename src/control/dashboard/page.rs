@@ -39,6 +39,8 @@ fn text(nonce: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Disconnect;
+    use crate::shard::CLOSE_CODES;
 
     #[test]
     fn the_page_is_whole_and_names_no_other_place() {
@@ -47,6 +49,16 @@ mod tests {
         assert!(page.contains(STYLE) && page.contains(SCRIPT) && !page.contains("<!-- page"));
         let names = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!names.contains("http:") && !names.contains("https:") && !names.contains("src=\"//"));
+    }
+
+    #[test]
+    fn the_page_calls_close_codes_what_the_protocol_calls_them() {
+        for code in CLOSE_CODES.into_iter().filter(|code| *code >= 3000) {
+            let disconnect =
+                Disconnect::ALL.into_iter().find(|disconnect| disconnect.code() == code).unwrap();
+            let line = format!("  {code}: \"{}\",\n", disconnect.reason());
+            assert!(SCRIPT.contains(&line), "no line {line}");
+        }
     }
 
     #[test]
