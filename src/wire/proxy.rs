@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_header_from_the_untrusted_is_known_by_its_first_bytes() {
-        for bytes in [&b"PROXY TCP4 1.1.1.1"[..], b"PROXY UNKNOWN\r\n", &V2_START[..5], &V2_START[..]] {
+        for bytes in [&b"PROXY TCP4 1.1.1.1"[..], b"PROXY UNKNOWN\r\n", &V2_START[..5], V2_START] {
             assert!(is_header(bytes), "{bytes:02x?}");
         }
         for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"PROX", b"\r\n\r\n", b"\r\n\r\nGET", b""] {
