@@ -1,11 +1,11 @@
-//! The admin listener: health, readiness and metrics for people, probes and Prometheus, and the server
-//! API (`api`) for an application's own servers.
+//! The admin listener: health, readiness and metrics for people, probes and Prometheus, the server
+//! API (`api`) for an application's own servers, and what steers the server (`drain`), for whom `access` lets.
 //!
 //! It runs on the control plane's runtime. Health, readiness and metrics are answered from memory and
 //! wait for nothing, so they are right even while shards are full or draining.
 //!
 //! Absent on purpose: TLS, and passwords but for the API's key. It listens on loopback unless told
-//! otherwise, and what it tells without a key are counts and what the API can do.
+//! otherwise, and what it tells others without a key are counts and what the API can do.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -34,8 +34,8 @@ use super::watermark::MemoryGauges;
 use crate::shard::Stats;
 
 /// What a request for anything else is answered with.
-const HINT: &str = "not found; the admin listener has /dashboard, /healthz, /readyz, /metrics and the server API at \
-                    /api, which /api/openapi.json describes\n";
+const HINT: &str = "not found; the admin listener has /dashboard, /healthz, /readyz, /metrics, /api/drain and the \
+                    server API at /api, which /api/openapi.json describes\n";
 
 /// Where the server is in its life: starting, then ready, then draining, and ready again if the drain is
 /// taken back.

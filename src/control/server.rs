@@ -1,4 +1,5 @@
-//! The life of a server: start the shards, say that it is ready, wait for a signal, drain, end.
+//! The life of a server: start the shards, say that it is ready, wait until a signal or an operator says to
+//! drain, drain, which may be taken back, and end.
 //!
 //! The order of the start is what private descriptor tables need: first every shard's poll and
 //! waker and the runtime, then the threads, each of which copies the table with exactly those in it, then all

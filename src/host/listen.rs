@@ -267,6 +267,8 @@ mod tests {
         drop(claimed);
         let error = claim(address).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        // Who shares on purpose may.
+        assert_eq!(share(address).unwrap().0, address);
     }
 
     /// As many listeners on one port as there are shards, and the port.
