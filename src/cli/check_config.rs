@@ -58,6 +58,9 @@ impl Display for Summary<'_> {
         }
         writeln!(f, "data        {}", config.data.display())?;
         writeln!(f, "server api  {}", config.http_api.access())?;
+        if config.has_demo() {
+            writeln!(f, "demo        http://{}/demo", config.admin)?;
+        }
         if let Some(example) = config.client.subscribe_to_user_personal_channel.example() {
             writeln!(f, "own rooms   one for each user, such as {example}")?;
         }
@@ -125,6 +128,7 @@ mod tests {
              shards      as many as there are cores\n\
              data        ./throng-data\n\
              server api  nobody (http_api.key is not set)\n\
+             demo        http://127.0.0.1:8001/demo\n\
              rooms       without namespace: no options\n"
         );
     }

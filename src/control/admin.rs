@@ -1,5 +1,6 @@
 //! The admin listener: health, readiness and metrics for people, probes and Prometheus, the server
-//! API (`api`) for an application's own servers, and what steers the server (`drain`), for whom `access` lets.
+//! API (`api`) for an application's own servers, what steers the server (`drain`), for whom
+//! `access` lets, and the demo (`demo`).
 //!
 //! It runs on the control plane's runtime. Health, readiness and metrics are answered from memory and
 //! wait for nothing, so they are right even while shards are full or draining.
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use super::access::{self, Access};
 use super::api::{self, Api};
 use super::dashboard::{self, Dashboard};
+use super::demo::{self, Demo};
 use super::drain::{self, Drain};
 use super::metrics;
 use super::store_metrics::StoreCollector;
@@ -35,7 +37,7 @@ use crate::shard::Stats;
 
 /// What a request for anything else is answered with.
 const HINT: &str = "not found; the admin listener has /dashboard, /healthz, /readyz, /metrics, /api/drain and the \
-                    server API at /api, which /api/openapi.json describes\n";
+                    server API at /api, which /api/openapi.json describes; /demo is a chat to try it with\n";
 
 /// Where the server is in its life: starting, then ready, then draining, and ready again if the drain is
 /// taken back.
@@ -93,6 +95,8 @@ pub struct AdminState {
     pub(super) access: Arc<Access>,
     /// The dashboard.
     pub(super) dashboard: Arc<Dashboard>,
+    /// The demo.
+    pub(super) demo: Arc<Demo>,
 }
 
 impl AdminState {
@@ -142,7 +146,8 @@ fn router(state: AdminState) -> Router {
     let api = api::router(Arc::clone(&state.api));
     let guard = from_fn_with_state(Arc::clone(&state.access), access::guard);
     let dashboard = dashboard::router(Arc::clone(&state.dashboard), Arc::clone(&state.access));
-    let guarded = drain::router(Arc::clone(&state.drain)).route_layer(guard);
+    let guarded = drain::router(Arc::clone(&state.drain));
+    let guarded = guarded.merge(demo::router(Arc::clone(&state.demo))).route_layer(guard);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -228,7 +233,7 @@ mod tests {
         let dashboard = Dashboard::new(&config, sources);
         let registry = AdminState::registry(stats, store, &MemoryGauges::default(), &api, &drain, &dashboard);
         let access = Arc::new(Access::new(&config.http_api));
-        AdminState { health, registry, api, drain, access, dashboard }
+        AdminState { health, registry, api, drain, access, dashboard, demo: Arc::default() }
     }
 
     fn assert_answer(response: &str, status: &str, body: &str) {

@@ -17,6 +17,7 @@
 mod address;
 mod admission;
 mod client;
+mod demo;
 mod document;
 mod duration;
 mod error;
@@ -38,6 +39,7 @@ use serde::Deserialize;
 pub use address::parse_address;
 pub use admission::Admission;
 pub use client::{Client, PersonalChannel};
+pub use demo::Demo;
 pub use duration::duration_text;
 pub use error::ConfigError;
 pub use http_api::{ErrorMode, HttpApi};
@@ -101,6 +103,8 @@ pub struct Config {
     pub store: Store,
     /// Who may call the server API.
     pub http_api: HttpApi,
+    /// The chat to try throng with.
+    pub demo: Demo,
 }
 
 impl Default for Config {
@@ -126,6 +130,7 @@ impl Default for Config {
             channel: Channel::default(),
             store: Store::default(),
             http_api: HttpApi::default(),
+            demo: Demo::default(),
         }
     }
 }

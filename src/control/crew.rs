@@ -215,6 +215,7 @@ impl Post {
             if self.index == 0 {
                 capacity::tell(&self.config, self.shards, reserved);
             }
+            self.stats.connections_max.set(allowed as u64);
             let settings = self.config.shard_settings(self.shards, allowed);
             let listeners = match sockets {
                 Some(sockets) => Listeners::inherit(sockets, &settings.socket)?,

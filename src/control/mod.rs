@@ -11,6 +11,7 @@ pub mod config;
 mod crew;
 pub mod dashboard;
 pub mod data_dir;
+mod demo;
 mod drain;
 mod failure;
 mod keeper;

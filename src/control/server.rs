@@ -25,6 +25,7 @@ use super::config::Config;
 use super::crew::Crew;
 use super::dashboard::{Dashboard, Sources};
 use super::data_dir::DataDir;
+use super::demo::Demo;
 use super::drain::Drain;
 use super::drain::course::End;
 use super::failure::{Failure, cannot_listen, failure};
@@ -86,7 +87,9 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
     let runtime = runtime.enable_all().max_blocking_threads(RUNTIME_THREADS_MAX).build().map_err(failure)?;
     let mut signals = runtime.block_on(async { Signals::new() }).map_err(failure)?;
     let (committer, intake) = committer::channel(config.store.queue_bytes_max);
-    let shared = Arc::new(Shared::new(config.rooms_settings(), shards).map_err(failure)?);
+    let mut settings = config.rooms_settings();
+    let demo = Arc::new(Demo::prepare(&config, &mut settings).map_err(failure)?);
+    let shared = Arc::new(Shared::new(settings, shards).map_err(failure)?);
     let mut crew = Crew::hire(&config, &shared, &committer, &cpus, &stats, descriptors_max, inherited)?;
     let inboxes = Arc::clone(&crew.inboxes);
     let links = Links::of_no_shard(Arc::clone(&inboxes));
@@ -116,7 +119,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         let dashboard = Dashboard::new(&config, sources);
         let registry = AdminState::registry(Arc::clone(&stats), counts, &memory, &api, &drain, &dashboard);
         let state =
-            AdminState { health: Arc::clone(&health), registry, api, drain: Arc::clone(&drain), access, dashboard };
+            AdminState { health: Arc::clone(&health), registry, api, drain: Arc::clone(&drain), access, dashboard, demo: Arc::clone(&demo) };
         let timeout_ms = u64::from(config.store.commit_timeout_ms);
         let watching = tokio::spawn(keeper::watch(keeper.gauge(), Arc::clone(&crew.inboxes), timeout_ms));
         let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));
@@ -126,6 +129,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
             drop(tokio::spawn(watermark.start()));
         }
         let addresses = crew.open_doors(&config)?;
+        demo.opened(&addresses);
         health.enter(Phase::Ready);
         announce(&config, &addresses, admin_address, shards).map_err(failure)?;
         let roll = RollCall::new(Arc::clone(&crew.inboxes), Arc::clone(&stats));
@@ -206,6 +210,9 @@ async fn until_drained(
 fn announce(config: &Config, clients: &[SocketAddr], admin: SocketAddr, shards: usize) -> io::Result<()> {
     let urls: Vec<_> = clients.iter().map(|address| format!("ws://{address}{}", config.path)).collect();
     tracing::info!(access = config.access(), "clients may connect");
+    if config.has_demo() {
+        tracing::info!("a chat to try it with: http://{admin}/demo");
+    }
     let mut out = io::stdout().lock();
     writeln!(out, "throng ready: clients {}, admin http://{admin}, {shards} shards", urls.join(" "))?;
     out.flush()

@@ -144,6 +144,8 @@ impl SlowCloses {
 pub struct Stats {
     /// Gauge: sockets the shard holds, in whatever phase.
     pub connections: Counter,
+    /// Gauge: sockets the shard may hold.
+    pub connections_max: Counter,
     /// Gauge: 1 while the shard's listeners are open, 0 while it is full or draining.
     pub listening: Counter,
     /// Accepted TCP connections.

@@ -5,6 +5,7 @@
 //!   no token keys, no anonymous clients and no balancers. A deployment with tokens behind a proxy on the same
 //!   machine listens on loopback as well, and must not be open to whom the proxy lets through.
 //! - **origins**: pages of this machine where that rule made the server insecure, else none.
+//! - **demo**: there where that rule made the server insecure, else not.
 
 use super::Config;
 use crate::rooms;
@@ -32,6 +33,12 @@ impl Config {
     /// Whether every listener of clients is on loopback.
     pub(super) fn is_loopback(&self) -> bool {
         self.listen.iter().all(|address| address.ip().is_loopback())
+    }
+
+    /// Whether there is a demo, said by the file or by the rule above: nobody is to find one on a server
+    /// that serves others.
+    pub fn has_demo(&self) -> bool {
+        self.demo.enabled.unwrap_or_else(|| self.is_insecure_by_itself())
     }
 
     /// Which origins may upgrade.
@@ -163,6 +170,21 @@ mod tests {
             let config = parse(text);
             assert!(!config.rooms_settings().insecure, "{text}");
             assert_eq!(config.origins(), Origins::Matching(Vec::new()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_demo_is_there_for_this_machine_alone_unless_the_file_says_otherwise() {
+        let key = "[client.token]\nhmac_secret_key = 'k'";
+        for (text, is_there) in [
+            ("", true),
+            ("demo.enabled = false", false),
+            ("insecure = true", false),
+            ("listen = ['0.0.0.0:80']", false),
+            (key, false),
+            (&format!("demo.enabled = true\n{key}"), true),
+        ] {
+            assert_eq!(parse(text).has_demo(), is_there, "{text}");
         }
     }
 

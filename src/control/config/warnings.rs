@@ -3,6 +3,7 @@
 use super::{Config, Token};
 use crate::hub::{Conflate, NamespaceOptions, OverCap, RecoveryMode, Slow};
 use crate::shard::settings::Origins;
+use crate::wire::origin::origin_allowed;
 
 /// Shortest key that is as strong as the signature. Source: RFC 7518 §3.2, for HS256.
 const HMAC_KEY_BYTES_MIN: usize = 32;
@@ -14,6 +15,7 @@ impl Config {
         let mut warnings = Vec::new();
         self.warn_of_access(&mut warnings);
         self.warn_of_origins(&mut warnings);
+        self.warn_of_demo(&mut warnings);
         if !self.admin.ip().is_loopback() {
             warnings.push(format!(
                 "admin listens on {}: whoever reaches it may read the metrics, without a password",
@@ -48,6 +50,17 @@ impl Config {
                  client.allow_anonymous_connect_without_token = true or insecure = true"
                     .to_owned(),
             );
+        }
+    }
+
+    fn warn_of_demo(&self, warnings: &mut Vec<String>) {
+        let Origins::Matching(patterns) = self.origins() else { return };
+        let page = format!("http://{}", self.admin);
+        if self.has_demo() && !origin_allowed(&page, &patterns) {
+            warnings.push(format!(
+                "demo.enabled = true, but allowed_origins does not have {page}: browsers will not let the demo's \
+                 page connect (403), unless the listener is reached by another name that it has"
+            ));
         }
     }
 
@@ -297,6 +310,16 @@ mod tests {
     fn a_server_that_browsers_cannot_use_says_so_unless_the_file_does() {
         assert!(only(KEY).contains("allowed_origins"));
         assert_eq!(warnings(&format!("allowed_origins = []\n{KEY}")), [""; 0]);
+    }
+
+    #[test]
+    fn a_demo_whose_page_is_refused_is_told() {
+        let key = format!("demo.enabled = true\n{KEY}");
+        assert!(
+            only(&format!("allowed_origins = ['https://example.com']\n{key}"))
+                .contains("http://127.0.0.1:8001")
+        );
+        assert_eq!(warnings(&format!("allowed_origins = ['http://127.0.0.1:8001']\n{key}")), [""; 0]);
     }
 
     #[test]

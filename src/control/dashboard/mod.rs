@@ -9,6 +9,7 @@
 //!
 //! Absent on purpose: history, and anything that scans connections or rooms.
 
+mod bounds;
 mod latency;
 mod machine;
 mod page;
@@ -107,9 +108,10 @@ impl Dashboard {
         })
     }
 
-    /// Has `registry` tell whether somebody looks.
+    /// Has `registry` tell whether somebody looks, and what the server's bounds are.
     pub(super) fn register(self: &Arc<Self>, registry: &mut Registry) {
         registry.register_collector(Box::new(Looks(Arc::clone(self))));
+        registry.register_collector(Box::new(bounds::Bounds(Arc::clone(self))));
     }
 
     /// One who looks, from now on; nothing if too many do.
