@@ -2,6 +2,7 @@
 //! wrong if nobody answers.
 
 use std::env;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,8 +33,11 @@ pub(super) struct Which {
     key: Option<String>,
 }
 
+/// Longest body that is read whole.
+const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 /// An admin listener.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Admin {
     /// Without a path and the slash before it.
     url: String,
@@ -129,6 +133,35 @@ impl Admin {
         self.result(request.header("X-API-Key", &self.key).content_type("application/json").send(body))
     }
 
+    /// The body of `GET path`, which is none of the API's answers and may go on as long as the server does.
+    ///
+    /// # Errors
+    ///
+    /// See `Trouble`.
+    pub(super) fn open(&self, path: &str) -> Result<impl Read + use<>, Trouble> {
+        let request = self.agent.get(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
+        let request = request.config().timeout_global(None).timeout_connect(Some(PATIENCE));
+        let request = request.timeout_recv_response(Some(PATIENCE)).build();
+        let mut response = request.call().map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response.into_body().into_reader());
+        }
+        let body = response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))?;
+        Err(self.refusal(response.status(), body))
+    }
+
+    /// The same, read to its end.
+    ///
+    /// # Errors
+    ///
+    /// See `Trouble`.
+    pub(super) fn text(&self, path: &str) -> Result<String, Trouble> {
+        let mut text = String::new();
+        let read = self.open(path)?.take(BODY_BYTES_MAX).read_to_string(&mut text);
+        read.map_err(|error| self.unreachable(&error.into()))?;
+        Ok(text)
+    }
+
     fn result<T: DeserializeOwned>(
         &self,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
@@ -142,13 +175,17 @@ impl Admin {
                 Trouble::Refused(format!("{} answers, but not as this throng does: {error}", self.url))
             });
         }
+        Err(self.refusal(status, body))
+    }
+
+    fn refusal(&self, status: ureq::http::StatusCode, body: String) -> Trouble {
         let said = serde_json::from_str::<Failure>(&body).map_or(body, |failure| failure.error.message);
         let hint = match status.as_u16() {
             401 | 403 => format!(" (--key KEY, {KEY_VARIABLE}, or --config with the server's file)"),
             404 => "; needed: the admin listener of a throng of this version".to_owned(),
             _ => String::new(),
         };
-        Err(Trouble::Refused(format!("{} says {status}: {}{hint}", self.url, said.trim_end())))
+        Trouble::Refused(format!("{} says {status}: {}{hint}", self.url, said.trim_end()))
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Trouble {

@@ -11,6 +11,7 @@ mod drain;
 mod logging;
 mod plan;
 mod serve;
+mod top;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ use clap::{Parser, Subcommand};
 #[command(after_help = "\
 Start a server for this machine:          throng serve
 Start one with a configuration:           throng serve --config throng.toml
+Watch the server that runs here:          throng top
 Explain what a configuration does:        throng check-config throng.toml
 Say how many connections this box holds:  throng doctor
 Measure what idle connections cost:       throng bench idle --connections 15000
@@ -39,6 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Top(top::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
     /// Load a server and measure what it costs
@@ -52,6 +55,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Top(args) => top::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bench(bench) => report(bench::run(bench)),
