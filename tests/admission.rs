@@ -171,6 +171,22 @@ fn whoever_is_not_accepted_yet_waits_and_gets_in() {
 }
 
 #[test]
+fn whoever_gave_up_waiting_keeps_nobody_out() {
+    // Counted, they alone would be accepted for a minute.
+    let server = Server::start("insecure = true\n[admission]\naccepts_per_second = 1\n");
+    drop(server.client());
+    for _ in 0..60 {
+        let mut stream = server.tcp();
+        stream.write_all(UPGRADE.as_bytes()).unwrap();
+    }
+    let mut client = server.client();
+    client.subscribe("room");
+    let metrics = server.metrics();
+    // The first of them may have come when there was a place, or have been there still.
+    assert!(metrics.get("throng_upgrades_abandoned_total") >= 50, "{metrics:#?}");
+}
+
+#[test]
 fn without_memory_nobody_new_is_let_in() {
     // More than one percent of the memory is always in use.
     let server = Server::start("insecure = true\n[admission]\nmemory_max_percent = 1\n");

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What to do with connects above a rate: leave them to the kernel's queue, or answer 503?
 
-    benches/admission/storm.py [--binary target/release/throng] [--clients 20000] [--rate 2000] [--rounds 1]
+    benches/admission/storm.py [--binary target/release/throng] [--clients 16000] [--rate 2000] [--seconds 20] [--rounds 1]
 
 Each client connects by TCP and asks for an upgrade. One that fails (503, a reset, no answer in 10 s) tries again after
 the official SDKs' backoff: full jitter over 500 ms doubling to 20 s, and 500 ms more. Beside it `throng bench fanout`
@@ -37,8 +37,7 @@ import serving
 PATIENCE_S = 10
 DELAY_MIN_S, DELAY_MAX_S = 0.5, 20
 SOURCES = 8
-GIVE_UP_S = 180
-PROBE = ["--rate", "100", "--members", "100", "--seconds", "15"]
+PROBE = ["--rate", "100", "--members", "100"]
 
 
 class Storm:
@@ -98,11 +97,11 @@ class Storm:
             after_s = int(answer.split(b"Retry-After: ")[1].split(b"\r\n")[0])
         self.end(fd, answer[9:12].decode() if answer else "closed", now, after_s)
 
-    def ride_out(self, clients):
+    def ride_out(self, clients, give_up_s):
         began = time.monotonic()
         while len(self.back_s) < clients:
             now = time.monotonic() - began
-            if now > GIVE_UP_S:
+            if now > give_up_s:
                 break
             dialled = 0
             while self.due and self.due[0][0] <= now and dialled < 200:
@@ -119,13 +118,13 @@ class Storm:
                     self.event(fd, time.monotonic() - began)
 
 
-def run(binary, name, configuration, clients, honours=False):
+def run(binary, name, configuration, clients, seconds, honours=False):
     """One storm against a server of one configuration; a row."""
     server = serving.Throng(binary, "insecure = true\n" + configuration)
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder, "members.json")
         command = [binary, "bench", "fanout", "--target", f"ws://127.0.0.1:{server.port}/connection/websocket",
-                   "--pid", str(server.pid), "--json", report, *PROBE]
+                   "--pid", str(server.pid), "--json", report, "--seconds", str(seconds), *PROBE]
         members = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             time.sleep(2)
@@ -135,7 +134,7 @@ def run(binary, name, configuration, clients, honours=False):
             refused = server.metric("throng_upgrades_refused_total")
             storm = Storm(server.port, clients, honours)
             before, began, dropped = linux.cpu_seconds(server.pid), time.monotonic(), linux.counters()
-            storm.ride_out(clients)
+            storm.ride_out(clients, seconds - 5)
             took = time.monotonic() - began
             cpu = linux.cpu_seconds(server.pid) - before - idle * took
             dropped = linux.grown(dropped, linux.counters()).get("ListenDrops", 0)
@@ -164,12 +163,16 @@ def run(binary, name, configuration, clients, honours=False):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", default=str(ROOT / "target" / "release" / "throng"))
-    parser.add_argument("--clients", type=int, default=20_000)
+    parser.add_argument("--clients", type=int, default=16_000)
     parser.add_argument("--rate", type=int, default=2_000)
+    parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    hard = max(resource.getrlimit(resource.RLIMIT_NOFILE)[1], options.clients + 1_000)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except ValueError:
+        sys.exit(f"{options.clients} clients need `ulimit -n {hard}`, which root may set")
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout
     print("command   ", "benches/admission/storm.py", *sys.argv[1:])
     print("commit    ", commit.strip(), " kernel", platform.release(), " cpu", linux.cpu_model(), " cores", os.cpu_count())
@@ -188,7 +191,7 @@ def main():
                  "us/in", "us/refused", "p50", "p99", "p99.9", "max us"]
         print("{:30}{:>7}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>8}{:>7}{:>7}{:>11}{:>7}{:>8}{:>8}{:>9}".format(*heads))
         for name, configuration, honours in rows:
-            row = run(options.binary, name, configuration, options.clients, honours)
+            row = run(options.binary, name, configuration, options.clients, options.seconds, honours)
             each_us = row["cpu_s"] / max(1, row["in"]) * 1e6
             base = each_us if not configuration else base
             more_us = (row["cpu_s"] - base * row["in"] / 1e6) / row["refused"] * 1e6 if row["refused"] else 0

@@ -8,6 +8,7 @@
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send as send_bytes, sendmsg};
 
 /// A peer that is gone is an error of the call, not a signal to the process.
@@ -29,6 +30,14 @@ pub fn send(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 /// As `send`.
 pub fn send_vectored(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), FLAGS)?)
+}
+
+/// Whether the peer has closed its side, or the connection is gone. `false` if the kernel does not say.
+pub fn has_hung_up(socket: &TcpStream) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::RDHUP)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok()
+        && polled[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
 }
 
 /// Receives into the front of `buffer`; 0 is the end of what the peer sends.

@@ -13,7 +13,7 @@
 //! - running out of descriptors or memory never spins: the doors stay shut for `RETRY_MS`;
 //! - after a shard was full its doors open only below `reopen_below`, so it does not flap;
 //! - a shard that accepts no more than so many in a second sleeps until it may accept some again. Meanwhile it
-//!   listens: whoever comes waits in the kernel's queue.
+//!   listens: whoever comes waits in the kernel's queue. Those who have given up there are not counted.
 
 use std::io;
 use std::net::{IpAddr, TcpStream};
@@ -21,6 +21,7 @@ use std::net::{IpAddr, TcpStream};
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 
+use crate::host;
 use crate::host::listen::{self, Listeners};
 use crate::hub::Bucket;
 use crate::shard::{Settings, Stats};
@@ -146,8 +147,19 @@ impl Door {
             if self.is_paced_out(now_ms, settings, stats) {
                 return;
             }
-            let accepted = self.listeners[index].accept();
-            match accepted.and_then(|(socket, peer)| admit(TcpStream::from(socket), peer.ip())) {
+            let accepted =
+                self.listeners[index].accept().map(|(socket, peer)| (TcpStream::from(socket), peer));
+            if settings.admission.accepts_per_second > 0
+                && let Ok((socket, _)) = &accepted
+                && host::socket::has_hung_up(socket)
+            {
+                // It waited longer than its client did. Counted, a queue of such would keep out those who wait.
+                batch -= 1;
+                stats.accepts.add(1);
+                stats.upgrades_abandoned.add(1);
+                continue;
+            }
+            match accepted.and_then(|(socket, peer)| admit(socket, peer.ip())) {
                 Ok(is_kept) => {
                     held += usize::from(is_kept);
                     batch -= 1;
