@@ -32,10 +32,10 @@ impl Rhythm {
     fn new(id: ConnectionId, interval_ms: u64, timeout_ms: u64) -> Self {
         // Both numbers count up. Their product with 2⁶⁴ over the golden ratio is spread evenly (Knuth, volume 3, 6.4),
         // in its upper half.
-        let number = u64::from(id.key) | u64::from(id.generation) << 32;
+        let number = u64::from(id.key) | (u64::from(id.generation) << 32);
         let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let spread = (spread ^ spread >> 29).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        Rhythm { interval_ms, timeout_ms, place_ms: spread * interval_ms >> 32 }
+        let spread = (spread ^ (spread >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        Rhythm { interval_ms, timeout_ms, place_ms: (spread * interval_ms) >> 32 }
     }
 
     /// Time from `now_ms` to the next ping by the place: 1 to the whole interval.
