@@ -334,7 +334,9 @@ mod tests {
             }
             let (name, value) = line.rsplit_once(' ').unwrap();
             let bare = name.split('{').next().unwrap();
-            let family = bare.trim_end_matches("_total").trim_end_matches("_info");
+            // What the format adds to a family's name.
+            let ends = ["_total", "_info", "_sum", "_count", "_bucket"];
+            let family = ends.iter().find_map(|end| bare.strip_suffix(end)).unwrap_or(bare);
             assert!(described.contains(family), "{name} has no help");
             assert!(samples.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{name} twice");
         }

@@ -120,7 +120,7 @@ mod tests {
     fn the_thread_of_a_shard_is_found_by_its_name() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new().name("shard-1".to_owned());
-        let thread = thread.spawn(move || drop(stopped.recv())).unwrap();
+        let thread = thread.spawn(move || stopped.recv().is_ok()).unwrap();
         let machine = Machine::at_rest();
         // A thread gives itself its name, so it may not have it yet.
         let threads =
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(threads[0], None);
         assert!(machine.ran(threads[1].as_ref().unwrap()).is_some());
         drop(stop);
-        thread.join().unwrap();
+        assert!(!thread.join().unwrap());
         assert_eq!(machine.ran("/proc/self/task/0/schedstat"), None);
     }
 }

@@ -166,6 +166,7 @@ function show(now) {
   set("phase", now.phase);
   $("phase").className = `badge ${now.phase}`;
   $("phase").hidden = false;
+  $("data").hidden = false;
   set("about", `version ${now.version}, up ${duration(now.uptime_s)}, ${now.shards.length} shards`);
   set("connections", count(now.connections.now));
   set("peak", count(now.connections.peak));
@@ -276,9 +277,11 @@ function showDrain({ drain, connections: { now: held } }) {
   const left = `${duration(Math.ceil(drain.left_ms / 1000))} left`;
   const texts = {
     grace: `Draining: not ready any more; ${connections(held)} served until the balancer has noticed, ${left}.`,
+    drained: "Drained: nobody is connected any more, and the server ends.",
     closing: `Draining: ${count(drain.closed)} of ${count(drain.total)} connections closed, ${left}.`,
   };
-  set("drain-text", texts[drain.state] ?? `Draining: ${drain.state}.`);
+  set("drain-text", texts[drain.state] ?? "Draining: nobody is accepted any more.");
+  $("drain-cancel").disabled = drain.state === "drained";
   $("drain-progress").value = drain.total ? drain.closed / drain.total : 0;
 }
 
@@ -334,7 +337,7 @@ const seen = () =>
 function say(text, isLost) {
   set("stream", text);
   $("stream").className = isLost ? "note lost" : "note";
-  if (isLost) $("drain-open").disabled = true;
+  if (isLost) $("drain-open").disabled = $("drain-cancel").disabled = true;
 }
 
 // Completes when somebody has given a key.

@@ -179,7 +179,7 @@ pub struct Limit {
 /// A drain, under way or not.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Drain {
-    /// `none`, `grace` (not ready any more, nobody is closed yet) or `closing`.
+    /// `none`, `grace` (not ready any more, nobody is closed yet), `closing` or `drained`.
     pub state: String,
     /// Connections there were when it began to close them.
     pub total: u64,
