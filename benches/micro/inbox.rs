@@ -1,6 +1,7 @@
 //! A shard's inbox: batches of relayed publications, from the same thread and from another.
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Instant;
 
@@ -25,12 +26,25 @@ fn open() -> (Poll, Ends) {
     (poll, inbox(waker, 1 << 20))
 }
 
+/// When all of them were published.
+static SINCE: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 /// A publication that another shard is told of. All of these tests share one set of bytes, as shards do
 /// that are told of the same publication.
 fn message(room: RoomId, pushes: &Bytes) -> Message<Event> {
     let pushes = pushes.clone();
     let audience = Audience::Everyone;
-    Message::Service(Event::Published { room, audience, excluded: None, pushes, messages: 1, first: 0 })
+    // A shard looks at the clock once a turn, not for each.
+    let since = *SINCE;
+    Message::Service(Event::Published {
+        room,
+        audience,
+        excluded: None,
+        pushes,
+        messages: 1,
+        first: 0,
+        since,
+    })
 }
 
 /// Takes `count` messages, waiting for those that are not there yet.
