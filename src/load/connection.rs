@@ -257,7 +257,8 @@ pub fn close_code(reason: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::dialect::built_in;
+    use crate::load::dialect::{Identity, Rooms, built_in};
+    use crate::load::target::Target;
 
     const UPGRADED: &[u8] = b"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 

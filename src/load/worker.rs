@@ -7,6 +7,7 @@
 //! Which connection is opened when is [`Openings`]' business; when all have settled, the scenario is told.
 
 mod bouncing;
+mod ending;
 mod returning;
 mod rounds;
 mod waking;
@@ -22,10 +23,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use self::bouncing::Bouncing;
 use self::returning::Returning;
 use self::waking::Waking;
-use super::connection::{Connection, Handshake, Stage, Tally, close_code};
+use super::connection::{Connection, Handshake, Stage, Tally};
 use super::continuity::Continuity;
 use super::dialect::Rooms;
-use super::fleet::{Chosen, Counters, End, FleetPlan, Notice, Order, Outcome, Phase};
+use super::fleet::{Chosen, Counters, FleetPlan, Notice, Order, Outcome, Phase};
 use super::openings::Openings;
 use super::publisher::Publisher;
 use super::source;
@@ -342,34 +343,6 @@ impl Worker {
         }
     }
 
-    /// Ends connection `index`, which closes its socket, and counts why.
-    fn end(&mut self, index: usize, reason: String) {
-        let (number, now) = (self.number(index), Instant::now());
-        let slot = &mut self.slots[index];
-        slot.stream = None;
-        slot.connection.partial = Box::default();
-        self.outbound.clear();
-        let reasons = if slot.connection.stage.is_open() {
-            self.fresh.dropped += 1;
-            if let Some(whole) = self.whole_at.get(index).copied().flatten() {
-                self.outcome.ends.push(End { whole, ended: now, code: close_code(&reason) });
-            }
-            if self.waking.is_awake() && self.seat.plan.is_followed(number) {
-                self.openings.reopen(index, now);
-            }
-            &mut self.outcome.drops
-        } else {
-            self.openings.failed(index, now);
-            if self.returning.is_ordered() {
-                self.fresh.failed_tries += 1;
-            } else {
-                self.fresh.failed += 1;
-            }
-            &mut self.outcome.failures
-        };
-        *reasons.entry(reason).or_default() += 1;
-    }
-
     /// Brings the shared counters up to date, wakes the publisher if its round just became complete,
     /// and tells the scenario when every connection of this worker is settled.
     fn add_up(&mut self) {
@@ -412,34 +385,6 @@ impl Worker {
             let _ = self.seat.notices.send(Notice::Opened);
         }
     }
-
-    fn finish(mut self) -> Outcome {
-        let mut outcome = std::mem::take(&mut self.outcome);
-        if self.seat.counters.phase() == Phase::Reset as u8 {
-            for stream in self.slots.iter().filter_map(|slot| slot.stream.as_ref()) {
-                // It fails only for a socket that is closed already.
-                let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-            }
-        }
-        for (index, slot) in self.slots.iter().enumerate() {
-            let number = self.number(index);
-            // A chosen connection has missed messages because it was told to.
-            if slot.stream.is_some() && !self.seat.plan.chosen.has(number) {
-                let (due, got) = (self.messages_due(number), u64::from(slot.connection.messages));
-                outcome.lost += due.saturating_sub(got);
-                outcome.duplicated += got.saturating_sub(due);
-            }
-        }
-        if self.waking.is_judging() {
-            self.tell_behind();
-        }
-        outcome.found = self.continuity.take().map(|continuity| continuity.found).unwrap_or_default();
-        outcome.reordered = self.witness.reordered;
-        outcome.skipped = self.witness.skipped;
-        outcome.message_bytes = self.witness.message_bytes;
-        outcome.rounds_us = self.publisher.take().map(|publisher| publisher.rounds_us);
-        outcome
-    }
 }
 
 impl Worker {
@@ -451,11 +396,6 @@ impl Worker {
             && counters.is_ordered(Order::Stall)
             && !counters.is_ordered(Order::Wake)
             && (self.returning.is_busy() || !self.returning.is_ordered())
-    }
-
-    /// Whether every connection that was whole has ended.
-    fn is_empty(&self) -> bool {
-        self.outcome.ends.len() == self.whole_at.iter().flatten().count()
     }
 
     /// Messages that connection `number` has received once everything published has arrived.
