@@ -119,11 +119,6 @@ impl<P> Io<P> {
         self.clock.unix_s()
     }
 
-    /// A number to spread load by; not for secrets.
-    pub fn random(&mut self) -> u32 {
-        self.clock.random()
-    }
-
     /// The shard's counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
