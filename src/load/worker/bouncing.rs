@@ -54,6 +54,10 @@ impl Worker {
             self.bouncing.turns.peek().copied().filter(|turn| turn.0.0 <= now)
         {
             self.bouncing.turns.pop();
+            if self.slots[index].stream.is_none() {
+                // The server has ended it, which is counted, and it has nothing more to say.
+                continue;
+            }
             let number = self.number(index);
             let away = AWAY.0 + (AWAY.1 - AWAY.0) * (number as f64 * 0.618_033_988_749_894_9).fract();
             let is_away = self.bouncing.away[index];
