@@ -41,6 +41,8 @@ pub enum Order {
     Bounce = 1 << 5,
     /// Stop that: be where one is to stay.
     Settle = 1 << 6,
+    /// Say when all are gone: for all connections, where ends are noted.
+    TellGone = 1 << 7,
 }
 
 /// What reaches the scenario's thread.
@@ -52,7 +54,7 @@ pub enum Notice {
     Drained,
     /// One worker has dropped its chosen connections.
     Dropped,
-    /// Every connection of one worker has ended, where ends are noted.
+    /// Every connection of one worker has ended, after [`Order::TellGone`].
     Gone,
     /// One worker's bouncing connections have said their last.
     Settled,

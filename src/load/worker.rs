@@ -312,7 +312,17 @@ impl Worker {
             let taken = connection.receive(bytes, number, script, &mut self.outbound, tally, &mut watch);
             let is_whole = !stage.is_open() && connection.stage.is_open();
             let is_greeting = stage == Stage::Upgrading && connection.stage == Stage::Greeting;
-            let rest = &bytes[taken?..];
+            let taken = match taken {
+                Ok(taken) => taken,
+                Err(reason) => {
+                    // It was whole for a moment, and counts as that.
+                    if is_whole {
+                        self.note_whole(index);
+                    }
+                    return Err(reason);
+                }
+            };
+            let rest = &bytes[taken..];
             if held + rest.len() > 0 {
                 connection.partial = rest.into();
             }
@@ -375,7 +385,7 @@ impl Worker {
                 total.fetch_add(count, SeqCst);
             }
         }
-        if self.announced && !self.is_gone && self.seat.plan.notes_ends && self.is_empty() {
+        if !self.is_gone && counters.is_ordered(Order::TellGone) && self.is_empty() {
             self.is_gone = true;
             let _ = self.seat.notices.send(Notice::Gone);
         }

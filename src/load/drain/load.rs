@@ -10,7 +10,7 @@ use crate::load::connection::Script;
 use crate::load::cost::Contest;
 use crate::load::dialect::{Identity, Rooms};
 use crate::load::failures::not_open;
-use crate::load::fleet::{Fleet, FleetPlan};
+use crate::load::fleet::{Fleet, FleetPlan, Order};
 use crate::load::options::Common;
 use crate::load::progress::{self, Waited};
 use crate::load::report::Origin;
@@ -63,6 +63,7 @@ pub fn run(options: &DrainOptions) -> Result<(), String> {
     } else {
         eprintln!("all connections are whole: drain the server now, within ten seconds");
     }
+    fleet.order(Order::TellGone);
     let told = Instant::now();
     server.ask_to_end()?;
     let (waited, timeline) = progress::until_ended(&fleet, &notices, options.connections);
