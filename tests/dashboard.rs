@@ -181,6 +181,35 @@ fn a_publication_with_history_is_measured_from_when_it_was_asked_for() {
 }
 
 #[test]
+fn a_room_in_feed_mode_is_measured_once_for_each_message_and_is_hot_by_its_members() {
+    let config =
+        "[[channel.namespaces]]\nname = 'feed'\nmember_cap = 2\nover_cap = 'feed'\nfeed_interval_ms = 100\n";
+    let server = Server::with_shards(config, 1);
+    let mut viewer = Viewer::of(&server);
+    let mut last_ms = viewer.next().at_ms;
+    let mut crowd = members(&server, "feed:a", 6);
+    (0..3).for_each(|number| crowd[0].publish("feed:a", json!(number)));
+    for client in &mut crowd {
+        (0..3).for_each(|number| assert_eq!(client.next_data("feed:a"), json!(number)));
+    }
+    // A rate by the time between two snapshots is what was delivered, about: they are not made at once.
+    let (mut delivered, deadline) = (0.0, Instant::now() + PATIENCE);
+    let seen = loop {
+        assert!(Instant::now() < deadline, "{delivered} were delivered to 6 members of 3 messages");
+        let snapshot = viewer.next();
+        let seconds = (snapshot.at_ms - last_ms) as f64 / 1e3;
+        last_ms = snapshot.at_ms;
+        let of_room = snapshot.rooms.iter().find(|room| room.name == "feed:a");
+        delivered += of_room.map_or(0.0, |room| room.deliveries * seconds);
+        if snapshot.latency.count >= 3 && delivered > 12.0 {
+            break snapshot;
+        }
+    };
+    assert_eq!(seen.latency.count, 3, "{seen:?}");
+    assert!(delivered < 24.0, "{delivered} were delivered to 6 members of 3 messages");
+}
+
+#[test]
 fn nothing_is_sampled_once_nobody_looks() {
     let server = Server::with_shards("", 2);
     let is_sampling = |server: &Server| server.metric("throng_dashboard_sampling") == 1;

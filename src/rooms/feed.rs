@@ -40,6 +40,8 @@ pub(super) struct Held {
     is_sealed: bool,
     /// Bytes of all segments.
     bytes: usize,
+    /// Messages that were handed to members here, of a beat that is on its way.
+    delivered: u64,
 }
 
 impl Held {
@@ -139,17 +141,28 @@ impl Rooms {
         let done = self.beat.to.len().min(self.beat.done + SLICE_MAX);
         self.send_slice(io, done, None);
         if self.beat.is_over() {
-            self.end_beat();
+            self.end_beat(io);
         } else {
             // In the next turn, which begins at once.
             io.wake_by(io.now_ms());
         }
     }
 
-    fn end_beat(&mut self) {
-        for (_, held) in self.beat.rooms.drain(..) {
+    /// Counts what went to members here of a beat that all of them have.
+    fn count_beat(&mut self, io: &mut Io<Peer>, room: RoomId, held: &Held) {
+        if held.delivered > 0 {
+            self.warm(room, held.delivered);
+            held.segments.iter().for_each(|segment| io.published(segment.since, segment.messages));
+        }
+    }
+
+    fn end_beat(&mut self, io: &mut Io<Peer>) {
+        let mut rooms = std::mem::take(&mut self.beat.rooms);
+        for (room, held) in rooms.drain(..) {
+            self.count_beat(io, room, &held);
             held.segments.into_iter().for_each(|segment| self.batches.recycle(segment.pushes));
         }
+        self.beat.rooms = rooms;
         self.beat.to.clear();
         self.beat.done = 0;
     }
@@ -178,7 +191,7 @@ impl Rooms {
         let mut frames: HashMap<(usize, usize), FrameId> = HashMap::new();
         let mut behind = Vec::new();
         for (id, of) in &beat.to[beat.done..done] {
-            let (room, held) = &beat.rooms[*of];
+            let (room, held) = &mut beat.rooms[*of];
             if only.is_some_and(|only| only != *room) || io.peer_of(*id).is_none() {
                 continue;
             }
@@ -208,13 +221,18 @@ impl Rooms {
                     frame
                 });
                 io.queue(key, frame);
+                held.delivered += u64::from(segment.messages);
             }
             if io.flush_if_large() {
                 frames.clear();
             }
         }
         match only {
-            Some(only) => drop(beat.held(only).map(std::mem::take)),
+            Some(only) => {
+                if let Some(held) = beat.held(only).map(std::mem::take) {
+                    self.count_beat(io, only, &held);
+                }
+            }
             None => beat.done = done,
         }
         self.beat = beat;
