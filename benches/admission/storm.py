@@ -5,7 +5,8 @@
 
 Each client connects by TCP and asks for an upgrade. One that fails (503, a reset, no answer in 10 s) tries again after
 the official SDKs' backoff: full jitter over 500 ms doubling to 20 s, and 500 ms more. Beside it `throng bench fanout`
-measures 100 members of a room at 100 publishes a second, for 15 s of which the storm begins in the second.
+measures 100 members of a room at 100 publishes a second for --seconds; the storm begins in the fourth of them, and
+is cut off before the last. --rate is for the whole server. As many descriptors as clients and 1,000 more are needed.
 
 The table: seconds until all clients were in, by what part of them; tries that failed, as clients see it; the server's
 CPU, less what it takes for the members alone, for each client that came in and for each try that was refused; what the
