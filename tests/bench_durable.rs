@@ -96,6 +96,18 @@ fn clients_get_what_they_missed_though_the_server_was_killed_meanwhile() {
 }
 
 #[test]
+fn clients_that_are_there_when_the_server_is_killed_come_back_by_themselves_for_what_they_had_not_read() {
+    let load = "recover --connections 60 --rooms 7 --missed 5 --restart --backoff official";
+    let report = report("killed", load);
+    let zero = serde_json::json!({});
+    assert_eq!((&report["back"], &report["recovered"]), (&60.into(), &60.into()));
+    assert_eq!((&report["publications"], &report["wrong"], &report["drops"]), (&300.into(), &zero, &zero));
+    assert_eq!((&report["live"], &report["at_once"]), (&120.into(), &Value::Null));
+    // No SDK comes back sooner than half a second after its connection went.
+    assert!(report["returns"]["p50_us"].as_u64() >= Some(500_000), "{report}");
+}
+
+#[test]
 fn who_misses_more_than_is_kept_is_told_so() {
     let stderr = refusal("recover --connections 3 --missed 9 --history-size 5 --durability memory");
     assert!(
@@ -111,6 +123,14 @@ fn a_storm_over_rooms_with_history_loses_nothing_for_those_who_drop_either() {
     let report = report("storm", "storm --history=os --connections 200 --stayers 10 --rooms 3 --rate 100");
     assert_eq!((&report["back"], &report["recovered"]), (&200.into(), &200.into()));
     assert_eq!((&report["wrong"], &report["lost"]), (&serde_json::json!({}), &0.into()));
+    let load =
+        "storm --history=memory --connections 100 --stayers 10 --rooms 3 --rate 100 --backoff official";
+    let report = self::report("backoff", load);
+    assert_eq!((&report["back"], &report["recovered"]), (&100.into(), &100.into()));
+    assert!(
+        report["returns"]["p50_us"].as_u64() >= Some(500_000) && report["p99_ratio"].is_number(),
+        "{report}"
+    );
 }
 
 #[test]

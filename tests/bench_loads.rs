@@ -66,6 +66,22 @@ fn a_paced_fan_out_times_every_delivery_and_loses_none() {
 }
 
 #[test]
+fn in_feed_mode_several_messages_come_at_once_and_each_is_counted_and_timed() {
+    let report = report(
+        "feed",
+        "fanout --members 20 --rate 100 --feed=100 --seconds 1 --warm-up-seconds 0.2 --serve-args --shards=2",
+    );
+    let window = &report["window"];
+    assert_eq!(
+        (&report["feed_interval_ms"], &report["lost"], &report["duplicated"]),
+        (&100.into(), &0.into(), &0.into())
+    );
+    assert_eq!(window["deliveries"], window["deliveries_due"]);
+    assert_eq!(window["deliveries"], window["delay"]["count"]);
+    assert!(window["messages_per_write"].as_f64().unwrap() > 2.0, "{window}");
+}
+
+#[test]
 fn a_storm_ends_with_every_connection_back() {
     let report = report("storm", "storm --connections 300 --stayers 20 --rooms 2 --at-once 50 --rate 20");
     assert_eq!((&report["back"], &report["returns"]["count"]), (&300.into(), &300.into()));

@@ -86,6 +86,8 @@ fn numbers_that_nothing_can_hold_are_refused_and_never_a_panic() {
         (format!("slow --target ws://127.0.0.1:9/ --members {most} --rooms 2"), "need"),
         (format!("storm --target ws://127.0.0.1:9/ --connections {most} --stayers 10"), "need"),
         (format!("fanout --target ws://127.0.0.1:9/ --members {most}"), "need"),
+        (format!("drain --target ws://127.0.0.1:9/ --connections {most}"), "need"),
+        (format!("slow --recover --target ws://127.0.0.1:9/ --rooms {most} --members 1"), "--rooms"),
         (format!("publish --target ws://127.0.0.1:9/ --members {most}"), "need"),
         (format!("publish --target ws://127.0.0.1:9/ --connections {most}"), "at most"),
         (format!("recover --target ws://127.0.0.1:9/ --connections {most}"), "need"),

@@ -354,6 +354,17 @@ mod tests {
             "bench publish --target ws://x --durability os",
             "bench heartbeat --ping-interval-ms 1",
             "bench heartbeat --target ws://x --ping-interval-ms 50",
+            "bench fanout --feed",
+            "bench fanout --rate 1 --feed=901",
+            "bench fanout --rate 1 --feed --target ws://x",
+            "bench slow --wake-seconds 3",
+            "bench slow --target ws://x --patient",
+            "bench storm --backoff fast",
+            "bench storm --backoff official --at-once 5",
+            "bench recover --backoff official --rate 5",
+            "bench bounce --gap 0",
+            "bench bounce --target ws://x --debounce-ms 5",
+            "bench drain --over 0.5",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

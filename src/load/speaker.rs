@@ -1,4 +1,4 @@
-//! One connection that publishes, with its socket: whole before anything is timed, never blocking after.
+//! One connection that publishes or watches, with its socket: whole before anything is timed, never blocking after.
 //!
 //! Invariant: what the kernel did not take waits in `unsent` and leaves before anything newer.
 //!
@@ -49,7 +49,7 @@ impl Speaker {
         number: u64,
         watch: &mut Watch<'_>,
     ) -> Result<Self, String> {
-        let said = |error: io::Error| format!("the publishing connection to {address} failed: {error}");
+        let said = |error: io::Error| format!("the connection to {address} failed: {error}");
         let stream = TcpStream::connect_timeout(&address, SETUP_MAX).map_err(said)?;
         stream.set_nodelay(true).map_err(said)?;
         stream.set_read_timeout(Some(SETUP_MAX)).map_err(said)?;
@@ -61,10 +61,10 @@ impl Speaker {
         let (end, mut buffer) = (Instant::now() + SETUP_MAX, vec![0; BUFFER_BYTES]);
         while speaker.connection.stage != Stage::Whole {
             if Instant::now() >= end {
-                return Err(format!("the publishing connection to {address}: {}", no_answer()));
+                return Err(format!("the connection to {address}: {}", no_answer()));
             }
             let read = speaker.read_once(number, script, &mut buffer, &mut Tally::default(), watch);
-            read.map_err(|reason| format!("the publishing connection to {address}: {reason}"))?;
+            read.map_err(|reason| format!("the connection to {address}: {reason}"))?;
             let unsent = std::mem::take(&mut speaker.unsent);
             speaker.stream.write_all(&unsent).map_err(said)?;
         }

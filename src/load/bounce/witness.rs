@@ -58,7 +58,9 @@ impl Witness {
     /// It did not become whole, or its thread cannot be started.
     pub fn start(address: SocketAddr, script: Script) -> Result<Self, String> {
         let mut roster = Roster::default();
-        let mut speaker = Speaker::connect_watched(address, &script, 0, &mut Watch::Roster(&mut roster))?;
+        let mut watch_joining = Watch::Roster(&mut roster);
+        let speaker = Speaker::connect_watched(address, &script, 0, &mut watch_joining);
+        let mut speaker = speaker.map_err(|error| format!("the witness, which is a member: {error}"))?;
         let shared = Arc::new(Shared::default());
         let own = Arc::clone(&shared);
         let watch = move || {
