@@ -42,6 +42,21 @@ fn who_comes_back_says_where_it_was() {
 }
 
 #[test]
+fn who_comes_and_goes_says_so_in_a_line_of_its_own() {
+    let (centrifuge, text) = (built_in("centrifuge").unwrap(), |bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(text(centrifuge.leave(3)), r#"{"id":2,"unsubscribe":{"channel":"bench-3"}}"#);
+    assert_eq!(text(centrifuge.count_members(3)), r#"{"id":2,"presence_stats":{"channel":"bench-3"}}"#);
+    assert_eq!(
+        text(centrifuge.rejoin(3, Join::Told)),
+        r#"{"id":2,"subscribe":{"channel":"bench-3","join_leave":true}}"#
+    );
+    let back = text(centrifuge.rejoin(3, Join::Recover { epoch: "xyz", offset: 41 }));
+    assert!(back.starts_with("{\"id\":2,") && back.contains("\"offset\":41"), "{back}");
+    assert_eq!(centrifuge.check_bouncing(), Ok(()));
+    assert!(built_in("nats").unwrap().check_bouncing().unwrap_err().contains("join_told"));
+}
+
+#[test]
 fn a_connection_is_whole_after_the_answers_that_its_server_gives() {
     let due = |name: &str, rooms| built_in(name).unwrap().replies_due(rooms);
     for (name, none, spread, each) in
@@ -91,7 +106,10 @@ fn only_publications_count_as_messages() {
     let classify = |name: &str, line: &str| built_in(name).unwrap().classify(line.as_bytes());
     for (line, is) in [
         (r#"{"push":{"channel":"bench-0","pub":{"data":1}}}"#, Line::Message),
-        (r#"{"push":{"channel":"bench-0","join":{"info":{}}}}"#, Line::Other),
+        (r#"{"push":{"channel":"bench-0","join":{"info":{}}}}"#, Line::Coming),
+        (r#"{"push":{"channel":"bench-0","leave":{"info":{}}}}"#, Line::Coming),
+        (r#"{"push":{"channel":"bench-0","unsubscribe":{"code":2500}}}"#, Line::Unsubscribed),
+        (r#"{"push":{"channel":"bench-0","message":{"data":1}}}"#, Line::Other),
         (r#"{"push":{"channel":"bench-0"#, Line::Other),
         ("{}", Line::Ping),
         (r#"{"id":2,"subscribe":{}}"#, Line::Reply),
