@@ -191,7 +191,7 @@ const client = new Client({
   async identify() {
     const query = new URLSearchParams(location.search);
     query.set("name", me.name);
-    const response = await fetch(`/demo/token?${query}`);
+    const response = await fetch(`/demo/token?${query}`, { signal: AbortSignal.timeout(ANSWER_MS) });
     if (!response.ok) throw new Error((await response.text()) || response.statusText);
     const { url, token, user, name } = await response.json();
     Object.assign(me, { user, name });
