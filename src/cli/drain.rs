@@ -164,7 +164,8 @@ fn outcome_of_silence(last: &snapshot::Drain, text: String) -> Result<Outcome, T
     }
     Err(Trouble::Silent(format!(
         "the server was gone {} before its last close was due: a second signal ended it, or it crashed ({text})",
-        duration_text(last.left_ms)
+        // To the second: what is left is told in milliseconds, which nobody reads.
+        duration_text(last.left_ms.div_ceil(1_000) * 1_000)
     )))
 }
 

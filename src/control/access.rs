@@ -3,7 +3,7 @@
 //!
 //! - Whoever shows `http_api.key` may, from anywhere.
 //! - With `http_api.insecure` anyone may, but no page of another site.
-//! - Else only this machine may: a peer on loopback that asked for a loopback address by its number or as
+//! - Else only this machine may, and where there is a key it may look, not steer: a peer on loopback that asked for a loopback address by its number or as
 //!   `localhost` (a name of somebody else's may have been pointed here: DNS rebinding), for itself (what a
 //!   proxy passes on is asked by whomever the proxy serves), and no page of another site.
 //!
@@ -73,8 +73,10 @@ impl Access {
             return Ok(());
         }
         let is_proxied = PROXIES.iter().any(|name| parts.headers.contains_key(*name));
+        // A proxy on this machine may say nothing of whom it asks for. Who has set a key lets others in.
+        let may_without_key = self.api.key.is_empty() || parts.method.is_safe();
         let is_local = peer.ip().to_canonical().is_loopback() && !is_proxied;
-        if is_local && asked.is_some_and(|authority| is_loopback_name(authority.host())) {
+        if is_local && may_without_key && asked.is_some_and(|authority| is_loopback_name(authority.host())) {
             return Ok(());
         }
         Err(if self.api.key.is_empty() { Denied::NotLocal } else { Denied::NoKey })
@@ -106,8 +108,8 @@ impl IntoResponse for Denied {
             Denied::NoKey => (
                 StatusCode::UNAUTHORIZED,
                 "needed: http_api.key, in the header X-API-Key, in Authorization: apikey KEY, or as ?api_key=KEY; \
-                 without it only this machine may, by http://127.0.0.1 or http://localhost and not through a \
-                 proxy\n",
+                 without it only this machine may look, by http://127.0.0.1 or http://localhost and not through a \
+                 proxy, and nobody may steer\n",
             ),
             Denied::NotLocal => (
                 StatusCode::FORBIDDEN,
@@ -217,15 +219,20 @@ mod tests {
         {
             for peer in [LOCAL, "[::1]:40000", "[::ffff:127.0.0.1]:40000"] {
                 for access in [without_key(), with_key()] {
-                    assert_eq!(
-                        judge(&access, peer, "/dashboard", &[("Host", host)]),
-                        Ok(()),
-                        "{peer} {host}"
-                    );
+                    let looks = judge_method(&access, Method::GET, peer, "/dashboard", &[("Host", host)]);
+                    assert_eq!(looks, Ok(()), "{peer} {host}");
                 }
             }
         }
         assert_eq!(judge(&without_key(), LOCAL, "/", &[("Host", "[::ffff:127.0.0.1]:8001")]), Ok(()));
+    }
+
+    #[test]
+    fn where_there_is_a_key_nobody_steers_without_it() {
+        let host = ("Host", "127.0.0.1:8001");
+        assert_eq!(judge(&without_key(), LOCAL, "/api/drain", &[host]), Ok(()));
+        assert_eq!(judge(&with_key(), LOCAL, "/api/drain", &[host]), Err(Denied::NoKey));
+        assert_eq!(judge(&with_key(), LOCAL, "/api/drain", &[host, ("X-API-Key", KEY)]), Ok(()));
     }
 
     #[test]

@@ -118,8 +118,15 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         };
         let dashboard = Dashboard::new(&config, sources);
         let registry = AdminState::registry(Arc::clone(&stats), counts, &memory, &api, &drain, &dashboard);
-        let state =
-            AdminState { health: Arc::clone(&health), registry, api, drain: Arc::clone(&drain), access, dashboard, demo: Arc::clone(&demo) };
+        let state = AdminState {
+            health: Arc::clone(&health),
+            registry,
+            api,
+            drain: Arc::clone(&drain),
+            access,
+            dashboard,
+            demo: Arc::clone(&demo),
+        };
         let timeout_ms = u64::from(config.store.commit_timeout_ms);
         let watching = tokio::spawn(keeper::watch(keeper.gauge(), Arc::clone(&crew.inboxes), timeout_ms));
         let serving = tokio::spawn(admin::serve(admin, state, std::future::pending()));
@@ -143,7 +150,7 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         supervising.abort();
         drain.dismiss(&crew.inboxes);
         tokio::select! {
-            _ = signals.next() => {
+            () = second(&drain, &mut signals) => {
                 tracing::warn!("second signal: ending without waiting for clients");
                 return Ok(());
             }
@@ -151,8 +158,10 @@ fn serve(config: Config, inherited: Option<Inherited>) -> Result<(), Failure> {
         }
         watching.abort();
         tokio::select! {
-            _ = signals.next() => {
-                tracing::warn!("second signal: ending without waiting for the disk; what it has not taken nobody was told of");
+            () = second(&drain, &mut signals) => {
+                tracing::warn!(
+                    "second signal: ending without waiting for the disk; what it has not taken nobody was told of"
+                );
             }
             () = keeper.end() => {}
         }
@@ -202,6 +211,16 @@ async fn until_drained(
         if end == End::Drained {
             // Who asked for it over the admin listener could take it back until now.
             return Ok(Some(ending.unwrap_or_else(begin_end)));
+        }
+    }
+}
+
+/// Completes at a signal that is not the first: a drain may have begun without one.
+async fn second(drain: &Drain, signals: &mut Signals) {
+    loop {
+        signals.next().await;
+        if !drain.begin_for_good() {
+            return;
         }
     }
 }

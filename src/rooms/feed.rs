@@ -85,6 +85,8 @@ impl Held {
 #[derive(Debug, Default)]
 pub(super) struct Beat {
     rooms: Vec<(RoomId, Held)>,
+    /// Where in `rooms` each of them is.
+    places: HashMap<RoomId, usize>,
     /// Who gets something and of which of `rooms`, by connection, so that a member of several gets one write.
     to: Vec<(ConnectionId, usize)>,
     /// How many of `to` have got it.
@@ -98,13 +100,15 @@ impl Beat {
 
     /// What is on its way of `room`.
     fn held(&mut self, room: RoomId) -> Option<&mut Held> {
-        self.rooms.iter_mut().find(|(of, _)| *of == room).map(|(_, held)| held)
+        let place = self.places.get(&room)?;
+        Some(&mut self.rooms[*place].1)
     }
 
     /// Gives back memory.
     pub(super) fn shrink(&mut self) {
         self.to.shrink_to_fit();
         self.rooms.shrink_to_fit();
+        self.places.shrink_to_fit();
     }
 }
 
@@ -163,18 +167,20 @@ impl Rooms {
             held.segments.into_iter().for_each(|segment| self.batches.recycle(segment.pushes));
         }
         self.beat.rooms = rooms;
+        self.beat.places.clear();
         self.beat.to.clear();
         self.beat.done = 0;
     }
 
     fn begin_beat(&mut self, io: &mut Io<Peer>) {
         let now_ms = io.now_ms();
-        let Beat { rooms, to, .. } = &mut self.beat;
+        let Beat { rooms, places, to, .. } = &mut self.beat;
         for (room, _) in self.beats.extract_if(.., |(_, at_ms)| *at_ms <= now_ms) {
             let Some(held) = self.held.remove(&room) else { continue };
             let Some(index) = self.members.index_of(room) else { continue };
             let members = self.members.of(index).iter().filter(|member| !member.trails());
             to.extend(members.map(|member| (io.id(member.key()), rooms.len())));
+            places.insert(room, rooms.len());
             rooms.push((room, held));
         }
         to.sort_unstable();
@@ -243,8 +249,8 @@ impl Rooms {
 
     /// Sends what is on its way or held of `room`.
     pub(super) fn send_held(&mut self, io: &mut Io<Peer>, room: RoomId) {
-        // Nearly always: nothing is looked up then, for each batch of each room.
-        if !self.beat.is_over() {
+        // Nearly always both are empty: nothing is looked up then, for each batch of each room.
+        if !self.beat.is_over() && self.beat.held(room).is_some_and(|held| !held.segments.is_empty()) {
             self.send_slice(io, self.beat.to.len(), Some(room));
         }
         if self.held.is_empty() {

@@ -76,7 +76,8 @@ impl Drain {
         let connections = self.connections();
         let over_ms = self.active(number)?.plan.closing_ms(connections);
         tracing::info!(connections, over_ms, "nobody is accepted any more; closing");
-        self.enter(number, Step::Closing { until: Instant::now() + Duration::from_millis(over_ms) })?;
+        let until = Instant::now() + Duration::from_millis(over_ms);
+        self.enter(number, Step::Closing { until, total: connections })?;
         tell(inboxes, || Message::Drain { over_ms });
         let mut log = Log::default();
         // Every close was sent when the last connection is gone: shards count after what they do.
@@ -105,8 +106,9 @@ impl Drain {
     }
 
     /// Says that the server is ready, unless the next drain has begun meanwhile.
-    fn ready_again(&self) {
-        let state = self.state();
+    pub(super) fn ready_again(&self) {
+        let mut state = self.state();
+        state.is_undoing = false;
         if state.active.is_none() {
             self.health.resume();
         }

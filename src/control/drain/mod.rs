@@ -65,7 +65,11 @@ enum Step {
     /// The doors are being shut; how many there are to close is not known yet.
     Shutting,
     /// The last is closed at this.
-    Closing { until: Instant },
+    Closing {
+        until: Instant,
+        /// Connections that there were to close.
+        total: u64,
+    },
     /// All are gone, and the shards are told to end.
     Drained,
 }
@@ -84,6 +88,8 @@ struct Active {
 #[derive(Debug, Default)]
 struct State {
     active: Option<Active>,
+    /// A drain that was taken back is being undone: doors are not open yet.
+    is_undoing: bool,
     /// Drains so far.
     count: u64,
     /// When somebody last asked how it stands.
@@ -125,13 +131,21 @@ impl Drain {
 
     /// Begins a drain, unless one is under way, which goes on as it is.
     fn begin(&self, plan: Plan) {
-        let mut state = self.state();
-        if state.active.is_some() {
-            return;
+        self.begin_in(&mut self.state(), plan);
+    }
+
+    /// The same while `state` is locked; returns the drain that is under way.
+    fn begin_in<'a>(&self, state: &'a mut State, plan: Plan) -> &'a mut Active {
+        if state.active.is_none() {
+            state.active = Some(self.prepare(state.count + 1, plan));
+            state.count += 1;
         }
-        state.count += 1;
+        state.active.as_mut().expect("it was there, or has begun")
+    }
+
+    /// Says that the server is not ready any more, because of a drain.
+    fn prepare(&self, number: u64, plan: Plan) -> Active {
         let step = Step::Grace { until: Instant::now() + Duration::from_millis(plan.grace_ms) };
-        state.active = Some(Active { number: state.count, plan, step, is_final: false });
         self.health.enter(Phase::Draining);
         tracing::info!(
             grace_ms = plan.grace_ms,
@@ -140,14 +154,14 @@ impl Drain {
             "draining; a second signal ends at once"
         );
         self.changed.notify_waiters();
+        Active { number, plan, step, is_final: false }
     }
 
     /// Begins a drain because a signal says so, or makes the one that is under way one that nobody takes back.
     /// `false` if a signal has done so before.
     pub(super) fn begin_for_good(&self) -> bool {
-        self.begin(self.plan);
         let mut state = self.state();
-        let active = state.active.as_mut().expect("it has begun, and only under this lock it ends");
+        let active = self.begin_in(&mut state, self.plan);
         !std::mem::replace(&mut active.is_final, true)
     }
 
@@ -164,8 +178,9 @@ impl Drain {
             Some(Active { is_final: true, .. }) => return Err(Irrevocable::Signal),
             Some(Active { step, .. }) => {
                 state.active = None;
+                state.is_undoing |= !matches!(step, Step::Grace { .. });
                 // Else the server is ready once its doors are open again.
-                if matches!(step, Step::Grace { .. }) {
+                if !state.is_undoing {
                     self.health.resume();
                 }
             }
@@ -182,7 +197,7 @@ impl Drain {
             None => ("none", 0, 0),
             Some(Step::Grace { .. }) => ("grace", self.connections(), 0),
             Some(Step::Shutting) => ("closing", self.connections(), 0),
-            Some(Step::Closing { .. }) => ("closing", self.total(), self.closed()),
+            Some(Step::Closing { total, .. }) => ("closing", total, self.closed()),
             Some(Step::Drained) => ("drained", self.total(), self.total()),
         };
         snapshot::Drain { state: state.to_owned(), total, closed, left_ms: left }
@@ -208,7 +223,7 @@ impl Drain {
             Step::Grace { until } => until.saturating_duration_since(Instant::now()) + closing(),
             Step::Shutting => closing(),
             Step::Closing { .. } if self.connections() == 0 => Duration::ZERO,
-            Step::Closing { until } => until.saturating_duration_since(Instant::now()),
+            Step::Closing { until, .. } => until.saturating_duration_since(Instant::now()),
             Step::Drained => Duration::ZERO,
         }
     }
@@ -270,6 +285,19 @@ mod tests {
         assert!((500..=60_500).contains(&status.left_ms), "{status:?}");
         assert_eq!(drain.cancel(), Ok(()));
         assert_eq!((drain.status().state.as_str(), health.phase()), ("none", Phase::Ready));
+    }
+
+    #[test]
+    fn the_server_is_not_ready_while_doors_that_a_drain_has_shut_are_being_opened() {
+        let (drain, health) = drain(&Config { drain_grace_ms: 60_000, ..Config::default() });
+        drain.begin(drain.plan);
+        drain.state().active.as_mut().unwrap().step = Step::Shutting;
+        assert_eq!(drain.cancel(), Ok(()));
+        drain.begin(drain.plan);
+        assert_eq!(drain.cancel(), Ok(()), "in its grace, while the first is undone");
+        assert_eq!(health.phase(), Phase::Draining);
+        drain.ready_again();
+        assert_eq!(health.phase(), Phase::Ready);
     }
 
     #[test]
