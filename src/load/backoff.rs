@@ -45,7 +45,7 @@ mod tests {
             let delays_ms = (0..10_000).map(|index| delay(3, index, tries).as_millis() as u64);
             let (least, most, sum) = delays_ms
                 .fold((u64::MAX, 0, 0), |(least, most, sum), ms| (least.min(ms), most.max(ms), sum + ms));
-            assert!(least >= 500 && least < 520 && most <= most_ms && most > most_ms - most_ms / 50);
+            assert!((500..520).contains(&least) && most <= most_ms && most > most_ms - most_ms / 50);
             // Past the most, delays are cut off there, so their mean is higher than half way.
             let half_way = (500 + most_ms) as f64 / 2.0;
             assert!(sum as f64 / 10_000.0 > half_way * 0.97, "try {tries}: {sum}");
