@@ -235,6 +235,7 @@ fn a_subscribe_reply_comes_before_what_is_published_in_the_same_frame() {
             Some(id) => ids.push(id),
             None => {
                 assert!(ids.contains(&3), "{next} came before the subscribe reply");
+                assert!(!ids.contains(&5), "{next} came behind the unsubscribe reply");
                 published.push(next["push"]["pub"]["data"].clone());
             }
         }

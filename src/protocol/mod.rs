@@ -23,7 +23,7 @@ pub mod request;
 pub mod token;
 
 pub use channel::{ChannelName, NameError};
-pub use client::{ClientId, ClientInfo};
+pub use client::{CLIENT_ID_TEXT_BYTES, ClientId, ClientInfo};
 pub use code::{Disconnect, ErrorCode, Unsubscribe};
 pub use command::{Command, Lines, Malformed, Method, lines, parse, parse_bytes};
 pub use json::{quote, raw_json};

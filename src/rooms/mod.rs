@@ -346,7 +346,7 @@ impl Service for Rooms {
             Event::Answered { number, answer } => self.answered(io, number, answer),
             Event::Reset { room } => self.reset(io, room),
             Event::Overdue { after_ms } => self.refuse_overdue(io, after_ms),
-            Event::Ask { room, asker, shard } => self.answer(io, room, asker, shard),
+            Event::Ask { room, asker, shard } => self.note_question(room, asker, shard),
             Event::Answer { asker, part } => self.take_answer(io, asker, part),
             Event::Survey { room, survey } => self.survey(io, room, &survey),
             Event::Heat(ask) => self.tell_heat(ask),
@@ -357,7 +357,7 @@ impl Service for Rooms {
     }
 
     fn turn_end(&mut self, io: &mut Io<Peer>) {
-        self.answer_own(io);
+        self.answer_asked(io);
         self.send_batches(io);
         self.schedule_walk();
         self.links.wake();

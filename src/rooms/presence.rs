@@ -1,10 +1,11 @@
 //! Who the members of a room are: the presence and presence_stats commands, and the same questions
 //! of the control plane.
 //!
-//! How many there are is counted as they come and go (`hub::Census`). Who they are is known by the shards that have them. The shard that is asked
-//! asks the others and answers when all have; a question costs no lock and keeps no copy. Its own
-//! part it gives at the end of the turn, as the others do in a turn of theirs. The control plane
-//! hands a [`Survey`] to all shards that have members; the last one to write into it hands it back.
+//! How many there are is counted as they come and go (`hub::Census`), and whoever asks for a list that is too
+//! long for certain is told so by that. Who they are is known by the shards that have them. The shard that is
+//! asked asks the others and answers when all have; a question costs no lock and keeps no copy. A shard gives
+//! its part at the end of a turn, to all who asked in it, by one walk over the room's members. The control
+//! plane hands a [`Survey`] to all shards that have members; the last one to write into it hands it back.
 //!
 //! Invariants:
 //! - a connection has at most `QUESTIONS_MAX` questions waiting, so asking cannot pile up, and a
@@ -19,7 +20,7 @@ use bytes::Bytes;
 
 use crate::conn::Key;
 use crate::hub::{Room, RoomId};
-use crate::protocol::{ErrorCode, reply};
+use crate::protocol::{CLIENT_ID_TEXT_BYTES, ErrorCode, reply};
 use crate::rooms::shared::Allowed;
 use crate::rooms::{Asker, Event, Failure, Part, Peer, Rooms, TEXT, Tell, client_info};
 use crate::shard::Io;
@@ -29,6 +30,9 @@ const QUESTIONS_MAX: u8 = 16;
 
 /// Longest list of members in bytes. Half of the default backlog, so that it alone never closes one.
 const LIST_BYTES_MAX: usize = crate::limits::ANSWER_BYTES_MAX;
+
+/// What a member adds to a list at least: its client id, twice, with quotes.
+const MEMBER_BYTES_MIN: usize = 2 * (CLIENT_ID_TEXT_BYTES + 2);
 
 /// The same for the control plane, which has no backlog: so much that a shard can still walk over
 /// the members without keeping everybody else waiting for long.
@@ -112,8 +116,8 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     waiting: HashMap<Asker, Waiting>,
-    /// Those to the shard itself, answered at the end of the turn.
-    own: Vec<(RoomId, Asker)>,
+    /// Those to this shard, and of which shard's clients they are; answered at the end of the turn.
+    asked: Vec<(RoomId, Asker, usize)>,
     next: u64,
 }
 
@@ -158,6 +162,10 @@ impl Rooms {
         channel: &str,
     ) -> Result<(), Failure> {
         let room = self.room_to_see(io, key, channel)?;
+        let members = room.as_ref().map_or(0, |room| room.census().counts().0 as usize);
+        if members.saturating_mul(MEMBER_BYTES_MIN) > LIST_BYTES_MAX {
+            return Err(ErrorCode::LimitExceeded.into());
+        }
         let peer = io.peer(key);
         if peer.questions >= QUESTIONS_MAX {
             return Err(ErrorCode::TooManyRequests.into());
@@ -177,7 +185,7 @@ impl Rooms {
         };
         for shard in shards {
             if shard == self.links.me() {
-                self.questions.own.push((room.id, asker));
+                self.questions.asked.push((room.id, asker, shard));
             } else {
                 let ask = Event::Ask { room: room.id, asker, shard: self.links.me() };
                 self.links.send(shard, ask, 0);
@@ -186,28 +194,31 @@ impl Rooms {
         Ok(())
     }
 
-    /// Gives this shard's part to the questions that its own clients asked in this turn; a room's
-    /// members are walked once, however many ask.
-    pub(super) fn answer_own(&mut self, io: &mut Io<Peer>) {
-        if self.questions.own.is_empty() {
+    /// Takes in a question of a client of `shard`.
+    pub(super) fn note_question(&mut self, room: RoomId, asker: Asker, shard: usize) {
+        self.questions.asked.push((room, asker, shard));
+    }
+
+    /// Gives this shard's part to the questions that came in this turn; a room's members are walked once,
+    /// however many ask.
+    pub(super) fn answer_asked(&mut self, io: &mut Io<Peer>) {
+        if self.questions.asked.is_empty() {
             return;
         }
         let mut parts = HashMap::new();
-        for (room, asker) in std::mem::take(&mut self.questions.own) {
-            let part = parts.entry(room).or_insert_with(|| self.part(io, room, LIST_BYTES_MAX));
-            let part = part.clone();
-            self.take_answer(io, asker, part);
+        for (room, asker, shard) in std::mem::take(&mut self.questions.asked) {
+            let part = parts.entry(room).or_insert_with(|| self.part(io, room, LIST_BYTES_MAX)).clone();
+            if shard == self.links.me() {
+                self.take_answer(io, asker, part);
+                continue;
+            }
+            let part = if self.links.is_full(shard) { Part::Busy } else { part };
+            let bytes = match &part {
+                Part::Members(Some(members)) => members.len(),
+                Part::Members(None) | Part::Busy => 0,
+            };
+            self.links.send(shard, Event::Answer { asker, part }, bytes);
         }
-    }
-
-    /// Answers a question of another shard.
-    pub(super) fn answer(&mut self, io: &mut Io<Peer>, room: RoomId, asker: Asker, shard: usize) {
-        let part = if self.links.is_full(shard) { Part::Busy } else { self.part(io, room, LIST_BYTES_MAX) };
-        let bytes = match &part {
-            Part::Busy => 0,
-            Part::Members(members) => members.as_ref().map_or(0, Bytes::len),
-        };
-        self.links.send(shard, Event::Answer { asker, part }, bytes);
     }
 
     /// Answers a question of the control plane.
@@ -260,5 +271,20 @@ impl Rooms {
         }
         self.send_replies(io);
         io.send(asker.connection.key, TEXT, &text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{ClientId, ClientInfo};
+
+    #[test]
+    fn no_member_is_shorter_in_a_list_than_what_rooms_are_refused_by() {
+        let client = ClientId::new([0; 16]);
+        let mut list = Vec::new();
+        let info = ClientInfo { user: "", client, conn_info: None, chan_info: None };
+        reply::presence_member(&mut list, true, &info);
+        assert!(list.len() >= MEMBER_BYTES_MIN, "{}", String::from_utf8_lossy(&list));
     }
 }

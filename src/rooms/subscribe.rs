@@ -359,6 +359,10 @@ impl Rooms {
         channel: &str,
     ) -> Result<(), Failure> {
         let index = self.index_if_member(io.peer(key), channel);
+        if let Some(index) = index {
+            // What the room got while the client was a member comes before it is told that it is none.
+            self.send_batch_of(io, self.members.room(index).id);
+        }
         self.reply(io, |out| reply::empty(out, id, EmptyReply::Unsubscribe));
         if let Some(index) = index {
             self.leave(io, key, index);

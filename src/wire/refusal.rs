@@ -193,7 +193,7 @@ impl Fault {
             }
             Self::ProxyMalformed => "The PROXY header is not one of version 1 or 2 of the PROXY protocol.",
             Self::ProxyUntrusted => {
-                "This is a PROXY header from an address that admission.proxy_protocol_from does not list."
+                "This is a PROXY header from an address that admission.proxy_protocol_from does not list, or a second one."
             }
         }
     }

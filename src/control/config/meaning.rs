@@ -67,7 +67,7 @@ impl Config {
             publishes_per_second: client.publishes_per_second,
             subscribes_per_second: client.subscribes_per_second,
             slow_recoveries_max: client.slow_recoveries_max,
-            answer_bytes_max: crate::limits::ANSWER_BYTES_MAX.min(self.limits.backlog_bytes_max / 2),
+            answer_bytes_max: self.limits.backlog_bytes_max / 2,
             history_max_publication_limit: client.history_max_publication_limit,
             recovery_max_publication_limit: client.recovery_max_publication_limit,
             personal_channel: client.subscribe_to_user_personal_channel.namespace(),

@@ -95,6 +95,11 @@ impl DrainReport {
                 number(self.uneven_percent_max, 1)
             ));
         }
+        let is_in_order = self.spread.as_ref().is_some_and(|it| it.is_random == Some(false));
+        // Those that are closed in one step are read in the order of their sockets.
+        if self.is_own && is_in_order && self.over_seconds >= 1.0 {
+            wrong.push("they were closed in the order of their connects, not in a random one".to_owned());
+        }
         if wrong.is_empty() {
             return Ok(());
         }
@@ -129,5 +134,34 @@ impl DrainReport {
         }
         table.row("client cores busy", number(self.client.cores, 2));
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_in_the_order_of_the_connects_is_no_drain_of_ours() {
+        let report = |is_own, is_random| DrainReport {
+            origin: Origin::now("ws://127.0.0.1:1/", 1, 0),
+            interrupted: false,
+            dialect: "centrifuge".to_owned(),
+            connections: 0,
+            rooms: 1,
+            over_seconds: 20.0,
+            uneven_percent_max: 20.0,
+            ended: 0,
+            cut_off: 0,
+            codes: BTreeMap::new(),
+            drops: BTreeMap::new(),
+            spread: Some(Spread { is_random: Some(is_random), ..Spread::default() }),
+            timeline: Timeline::default(),
+            client: Cost::default(),
+            is_own,
+        };
+        assert!(report(true, false).verdict().unwrap_err().contains("in the order of their connects"));
+        assert_eq!(report(true, true).verdict(), Ok(()));
+        assert_eq!(report(false, false).verdict(), Ok(()), "another server promises no order");
     }
 }
