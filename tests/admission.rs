@@ -150,7 +150,7 @@ fn a_request_in_many_pieces_is_one_connect() {
 
 #[test]
 fn whoever_is_not_accepted_yet_waits_and_gets_in() {
-    let server = Server::start("insecure = true\n[admission]\naccepts_per_second = 20\n");
+    let server = Server::start("insecure = true\n[admission]\naccepts_per_second = 10\n");
     let mut neighbour = Neighbour::of(&server);
     let mut streams: Vec<_> = (0..50).map(|_| server.tcp()).collect();
     for stream in &mut streams {
