@@ -19,7 +19,8 @@ impl Worker {
             if let Some(whole) = self.whole_at.get(index).copied().flatten() {
                 self.outcome.ends.push(End { whole, ended: now, code: close_code(&reason) });
             }
-            if self.waking.is_awake() && self.seat.plan.is_followed(number) {
+            // One that still has to be woken comes back then.
+            if self.waking.has_woken(index) && self.seat.plan.is_followed(number) {
                 self.openings.reopen(index, now);
             }
             &mut self.outcome.drops

@@ -32,9 +32,9 @@ impl Waking {
         !self.sleeping.is_empty()
     }
 
-    /// True once they were told to wake.
-    pub(super) fn is_awake(&self) -> bool {
-        self.is_awake
+    /// Whether connection `index`, if it is one of those, was woken.
+    pub(super) fn has_woken(&self, index: usize) -> bool {
+        self.is_awake && !self.sleeping.contains(&index)
     }
 
     /// True once nothing more is published.
@@ -71,6 +71,9 @@ impl Worker {
         if let Some(stream) = &self.slots[index].stream {
             // With the small one it would take longer and be whole all the same.
             let _ = socket2::SockRef::from(stream).set_recv_buffer_size(AWAKE_RECEIVE_BYTES);
+        } else {
+            // It noticed its end between the order and its turn to wake.
+            return self.openings.reopen(index, Instant::now());
         }
         // What came while it slept, the end included, was told by events that it did not look at.
         if let Err(reason) = self.read(index, true, None) {
