@@ -39,6 +39,8 @@ pub const WAKE: Token = Token(usize::MAX);
 /// The shared read buffer, and so the longest frame that a connection may receive: a server may answer with all
 /// that a client missed in one.
 pub const BUFFER_BYTES: usize = 1024 * 1024;
+/// Connections opened between two polls: those who come back all at once must not keep the others from being read.
+const OPEN_BATCH: usize = 128;
 /// Events taken per poll.
 const EVENTS_MAX: usize = 1024;
 /// Receive buffer of a connection that will stop reading: the least the kernel gives, doubled by it.
@@ -87,6 +89,8 @@ struct Worker {
     poll: Poll,
     slots: Vec<Slot>,
     openings: Openings,
+    /// The last look at it ended before it was empty.
+    may_open_more: bool,
     announced: bool,
     returning: Returning,
     waking: Waking,
@@ -127,6 +131,7 @@ pub fn run(seat: Seat, poll: Poll) -> Outcome {
         poll,
         slots: (0..share).map(|_| Slot::default()).collect(),
         openings,
+        may_open_more: false,
         announced: false,
         returning: Returning::default(),
         waking: Waking::default(),
@@ -184,7 +189,8 @@ impl Worker {
 
     /// How long nothing is to be done unless an event comes.
     fn timeout(&self) -> Option<Duration> {
-        if self.seat.plan.spin || self.returning.is_busy() || self.waking.is_busy() {
+        let is_busy = self.returning.is_busy() || self.waking.is_busy() || self.may_open_more;
+        if self.seat.plan.spin || is_busy {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
@@ -195,7 +201,12 @@ impl Worker {
 
     /// Opens connections as long as there is one to open and not too many are under way.
     fn open(&mut self) {
-        while let Some(index) = self.openings.next(Instant::now()) {
+        self.may_open_more = true;
+        for _ in 0..OPEN_BATCH {
+            let Some(index) = self.openings.next(Instant::now()) else {
+                self.may_open_more = false;
+                return;
+            };
             self.note_connect(index);
             match self.start(index) {
                 Ok(stream) => {
@@ -398,16 +409,6 @@ impl Worker {
 }
 
 impl Worker {
-    /// Whether connection `number` does not read, as it was told. It does once it is awake, or was dropped and may
-    /// return.
-    fn is_stalled(&self, number: u64) -> bool {
-        let counters = &self.seat.counters;
-        self.seat.plan.chosen.has(number)
-            && counters.is_ordered(Order::Stall)
-            && !counters.is_ordered(Order::Wake)
-            && (self.returning.is_busy() || !self.returning.is_ordered())
-    }
-
     /// Messages that connection `number` has received once everything published has arrived.
     fn messages_due(&self, number: u64) -> u64 {
         let published = self.seat.counters.published.load(SeqCst);

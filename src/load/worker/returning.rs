@@ -15,7 +15,7 @@ use crate::load::openings::Retry;
 use crate::load::watch::histogram_us;
 
 /// Connections dropped between two polls.
-const DROP_BATCH: usize = 64;
+const DROP_BATCH: usize = 256;
 
 /// How far the orders are carried out.
 #[derive(Debug, Default)]

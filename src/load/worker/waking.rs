@@ -44,6 +44,16 @@ impl Waking {
 }
 
 impl Worker {
+    /// Whether connection `number` does not read, as it was told. It does once it is awake, or was dropped and may
+    /// return.
+    pub(super) fn is_stalled(&self, number: u64) -> bool {
+        let counters = &self.seat.counters;
+        self.seat.plan.chosen.has(number)
+            && counters.is_ordered(Order::Stall)
+            && !counters.is_ordered(Order::Wake)
+            && (self.returning.is_busy() || !self.returning.is_ordered())
+    }
+
     /// When told to, wakes every chosen connection, and looks which of them are behind.
     pub(super) fn wake_and_judge(&mut self) {
         if !self.waking.is_awake && self.seat.counters.is_ordered(Order::Wake) {
