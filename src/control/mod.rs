@@ -16,6 +16,7 @@ mod drain;
 mod failure;
 mod keeper;
 pub mod metrics;
+mod page;
 pub mod server;
 mod store_metrics;
 mod supervisor;

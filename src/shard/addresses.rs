@@ -109,7 +109,7 @@ impl Addresses {
         known.connections -= 1;
         if known.connections == 0 && known.connects.is_full(now_ms) {
             part.known.remove(&client);
-            if part.known.len() < part.clear_above / 4 {
+            if part.clear_above > KNOWN_MIN && part.known.len() < part.clear_above / 4 {
                 part.clear(now_ms);
             }
         }

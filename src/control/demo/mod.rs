@@ -14,8 +14,7 @@
 mod names;
 mod page;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,6 +29,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::config::Config;
+use crate::control;
 use crate::hub::{Conflate, NamespaceOptions, Slow};
 use crate::protocol::token::TokenKeys;
 use crate::rooms;
@@ -88,7 +88,7 @@ impl Demo {
             }
         }
         if settings.token.is_none() {
-            let hmac_secret_key = hexadecimal(&random::<KEY_BYTES>()?);
+            let hmac_secret_key = control::page::secret::<KEY_BYTES>()?;
             settings.token = Some(TokenKeys { hmac_secret_key, ..TokenKeys::default() });
         }
         let keys = settings.token.as_ref().expect("given, or made above");
@@ -155,17 +155,7 @@ fn off() -> Response {
 
 async fn show(State(demo): State<Arc<Demo>>, headers: HeaderMap) -> Response {
     let Some(stage) = &demo.0 else { return off() };
-    // Guessed by nobody, or else what got into the page could name it.
-    let Ok(nonce) = random::<16>() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let nonce = hexadecimal(&nonce);
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8".to_owned()),
-        (header::CONTENT_SECURITY_POLICY, page::policy(&nonce, &stage.url(&headers))),
-        (header::CACHE_CONTROL, "no-store".to_owned()),
-        (header::REFERRER_POLICY, "no-referrer".to_owned()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-    ];
-    (headers, page::text(&nonce)).into_response()
+    control::page::response(StatusCode::OK, &page::connects(&stage.url(&headers)), page::text)
 }
 
 /// What the page is told before it connects.
@@ -234,16 +224,6 @@ impl Stage {
         let authority = page::authority(host.unwrap_or_default(), addresses);
         format!("ws://{authority}{}", self.path)
     }
-}
-
-fn random<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
-    let mut bytes = [0; BYTES];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
