@@ -27,8 +27,9 @@ pub(super) struct Which {
     /// The server's configuration file, which has the address of the admin listener and the key
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The key of the server API, unless the file has it; needed from other machines. The environment
-    /// variable THRONG_API_KEY keeps it out of the list of processes
+    /// The key of the server API, unless the file has it; needed from other machines and, to steer,
+    /// wherever the server has one. The environment variable THRONG_API_KEY keeps it out of the list of
+    /// processes
     #[arg(long, value_name = "KEY", verbatim_doc_comment)]
     key: Option<String>,
 }
