@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 import { serve } from "../../../examples/chat/serve.mjs";
 import { Server } from "../server.mjs";
+import { launch } from "./browser.mjs";
 
 const SCREENSHOTS = fileURLToPath(new URL("../../../target/screenshots/", import.meta.url));
 
@@ -21,19 +21,7 @@ before(async () => {
   mkdirSync(SCREENSHOTS, { recursive: true });
   server = await Server.start();
   pages = await serve(0);
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      `--host-resolver-rules=MAP ${FOREIGN} 127.0.0.1`,
-    ],
-  });
+  browser = await launch(`--host-resolver-rules=MAP ${FOREIGN} 127.0.0.1`);
 });
 
 after(async () => {

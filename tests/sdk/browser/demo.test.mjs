@@ -6,8 +6,8 @@ import { mkdirSync } from "node:fs";
 import { createConnection, createServer } from "node:net";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 import { KEY, Server } from "../server.mjs";
+import { launch } from "./browser.mjs";
 
 const SCREENSHOTS = fileURLToPath(new URL("../../../target/screenshots/", import.meta.url));
 
@@ -17,18 +17,7 @@ let browser;
 before(async () => {
   mkdirSync(SCREENSHOTS, { recursive: true });
   server = await Server.start();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  browser = await launch();
 });
 
 after(async () => {

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const PROGRAM = process.env.THRONG_BIN ?? fileURLToPath(new URL("../../../target/debug/throng", import.meta.url));
 const SCREENSHOTS = fileURLToPath(new URL("../../../target/screenshots/", import.meta.url));
@@ -56,18 +56,7 @@ before(async () => {
   report = join(directory, "idle <b>&amp; so on.html");
   const { stdout } = await run(["--connections", "200", "--hold", "1", "--report", report]);
   assert.match(stdout, /connections whole +200\n/);
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+  browser = await launch();
 });
 
 after(async () => {
